@@ -1,0 +1,32 @@
+//! `hsm` moves cold files of a Linux server to an object store, leaves a stub,
+//! and brings a file back when anyone wants it.
+//!
+//! The house has floors; a room imports only rooms on lower floors
+//! (docs/ARCHITECTURE.md has the map, tests/architecture.rs holds it):
+//!
+//! | floor | rooms |
+//! | --- | --- |
+//! | 5 | `cli`: the only room that prints and knows exit codes |
+//! | 3 | `tier`, `recall`, `verify`: operations, which join two truths |
+//! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
+//! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
+//! | 0 | `os`, `ids`, `monitor`, `units`, `clock`, `fault` |
+
+pub mod chunk;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod fault;
+pub mod ids;
+pub mod manifest;
+pub mod monitor;
+pub mod os;
+pub mod policy;
+pub mod recall;
+pub mod scan;
+pub mod state;
+pub mod store;
+pub mod stub;
+pub mod tier;
+pub mod units;
+pub mod verify;
