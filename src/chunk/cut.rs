@@ -312,7 +312,7 @@ mod tests {
 
     impl Read for Dribble<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            if self.0.len() % 5 == 0 && self.0.len() > 1 && buffer.len() > 1 {
+            if self.0.len().is_multiple_of(5) && self.0.len() > 1 && buffer.len() > 1 {
                 let len = self.0.read(&mut buffer[..1])?;
                 assert_eq!(len, 1);
                 return Ok(len);

@@ -22,6 +22,7 @@ use crate::ids::{ChunkId, PackId, StoreId};
 use aws_lc_rs::{aead, digest, hkdf, hmac};
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 const KEY_FILE_TAG: &str = "hsm-key-v1";
 const CHUNK_ID_INFO: &[u8] = b"hsm v1 chunk id";
@@ -95,9 +96,11 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// The keys of one store.
+/// The keys of one store; cheap to clone.
 #[derive(Clone)]
-pub struct Keys {
+pub struct Keys(Arc<Derived>);
+
+struct Derived {
     root: hkdf::Prk,
     chunk_ids: hmac::Key,
     seal_ids: hmac::Key,
@@ -112,19 +115,20 @@ impl Keys {
             hmac::Key::from(root.expand(&[info], algorithm).expect("HKDF yields one hash length"))
         };
         let (chunk_ids, seal_ids) = (hmac_key(CHUNK_ID_INFO), hmac_key(SEAL_ID_INFO));
-        Self { chunk_ids, seal_ids, fingerprint: master.fingerprint(), root }
+        let fingerprint = master.fingerprint();
+        Self(Arc::new(Derived { root, chunk_ids, seal_ids, fingerprint }))
     }
 
     fn cipher(&self, info: &[u8], unique: &[u8]) -> aead::LessSafeKey {
         let info = [info, unique];
-        let okm = self.root.expand(&info, &aead::AES_256_GCM).expect("HKDF yields 32 bytes");
+        let okm = self.0.root.expand(&info, &aead::AES_256_GCM).expect("HKDF yields 32 bytes");
         aead::LessSafeKey::new(aead::UnboundKey::from(okm))
     }
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keys({})", hex::encode(self.fingerprint))
+        write!(f, "Keys({})", hex::encode(self.0.fingerprint))
     }
 }
 
@@ -148,7 +152,7 @@ impl Protection {
     pub fn fingerprint(&self) -> Option<[u8; 8]> {
         match self {
             Self::Plain => None,
-            Self::Encrypted(keys) => Some(keys.fingerprint),
+            Self::Encrypted(keys) => Some(keys.0.fingerprint),
         }
     }
 
@@ -156,7 +160,7 @@ impl Protection {
     pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
         let id = match self {
             Self::Plain => digest::digest(&digest::SHA256, plain).as_ref().try_into(),
-            Self::Encrypted(keys) => hmac::sign(&keys.chunk_ids, plain).as_ref().try_into(),
+            Self::Encrypted(keys) => hmac::sign(&keys.0.chunk_ids, plain).as_ref().try_into(),
         };
         ChunkId(id.expect("SHA-256 is 32 bytes"))
     }
@@ -166,7 +170,7 @@ impl Protection {
     /// with it and must be given again to open it.
     pub fn seal(&self, context: &[u8], plain: Vec<u8>) -> Vec<u8> {
         let Self::Encrypted(keys) = self else { return plain };
-        let mut mac = hmac::Context::with_key(&keys.seal_ids);
+        let mut mac = hmac::Context::with_key(&keys.0.seal_ids);
         mac.update(&(context.len() as u64).to_le_bytes());
         mac.update(context);
         mac.update(&plain);

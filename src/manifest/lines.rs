@@ -98,7 +98,7 @@ impl Kind {
         let body = self.open(object, protection)?;
         let mut header = None;
         let mut records = vec![];
-        self.each_line(&body, &mut |nth, line| {
+        self.each_line(&body, |nth, line| {
             if nth == 1 {
                 header = Some(self.header(line)?);
             } else {
@@ -159,7 +159,7 @@ impl Kind {
     fn each_line(
         &self,
         body: &[u8],
-        visit: &mut dyn FnMut(usize, &[u8]) -> Result<(), Error>,
+        mut visit: impl FnMut(usize, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let what = self.what;
         let broken = |source| Error::Decompress { what, source };
