@@ -44,7 +44,10 @@ impl Content {
             let id = ChunkId::from_slice(&piece[9..]).ok_or(BadContent)?;
             Ok(Piece { len: u64::from_le_bytes(*len), chunk: (piece[8] == 1).then_some(id) })
         });
-        Ok(Self { size_bytes: u64::from_le_bytes(*size), pieces: pieces.collect::<Result<_, _>>()? })
+        Ok(Self {
+            size_bytes: u64::from_le_bytes(*size),
+            pieces: pieces.collect::<Result<_, _>>()?,
+        })
     }
 }
 

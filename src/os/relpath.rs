@@ -14,7 +14,8 @@ pub struct RelPath(Vec<u8>);
 impl RelPath {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, BadPath> {
         let bytes = bytes.into();
-        let bad = |part: &[u8]| part.is_empty() || part == b"." || part == b".." || part.contains(&0);
+        let bad =
+            |part: &[u8]| part.is_empty() || part == b"." || part == b".." || part.contains(&0);
         if !bytes.is_empty() && bytes.split(|b| *b == b'/').any(bad) {
             return Err(BadPath(String::from_utf8_lossy(&bytes).into_owned()));
         }

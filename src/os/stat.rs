@@ -15,7 +15,7 @@ pub enum FileKind {
     BlockDevice,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
     pub kind: FileKind,
     pub mode: u32,
