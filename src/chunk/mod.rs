@@ -8,6 +8,7 @@
 //! before they are believed, no length read from an object decides an
 //! allocation beyond [`MAX_CHUNK_LEN`], and a newer version is refused by name.
 
+mod check;
 mod codec;
 mod cut;
 mod error;
@@ -19,6 +20,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use check::check_chunks;
 pub use codec::{Codec, DEFAULT_LEVEL, Decoder, Encoder};
 pub use cut::{CdcCutter, Chunking, fixed_cuts};
 pub use error::Error;

@@ -218,10 +218,15 @@ impl Recall<'_, '_> {
         self.finish(fills, outcomes, failed)
     }
 
+    fn flush(&self) -> Result<(), Error> {
+        blocks::syncfs(self.root)
+            .map_err(|source| Error::Flush { path: self.root.path().to_owned(), source })
+    }
+
     fn check_space(&self, batch: &[Opened]) -> Result<(), Error> {
         let path = || self.root.path().to_owned();
         let needed_bytes: u64 = batch.iter().map(|opened| opened.content.data_bytes()).sum();
-        let free = FreeSpace::of(self.root.as_fd())
+        let free = FreeSpace::of(self.root)
             .map_err(|source| Error::Space { path: path(), source })?;
         let available_bytes = free.available_bytes;
         if needed_bytes > 0 && needed_bytes.saturating_add(RESERVE_BYTES) > available_bytes {
@@ -238,14 +243,18 @@ impl Recall<'_, '_> {
     ) -> Result<(), Error> {
         let together = fills.len() >= FLUSH_TOGETHER;
         if together {
-            blocks::syncfs(self.root.as_fd())
-                .map_err(|source| Error::Flush { path: self.root.path().to_owned(), source })?;
+            self.flush()?;
         }
         let mut done = vec![];
         for (fill, outcome) in fills.into_iter().zip(outcomes) {
             let Fill { path, row, content, filler } = fill;
             // A filler that is dropped unfinished punches its data away.
-            let finished = outcome.and_then(|()| Ok(filler.finish(content.id(), together)?));
+            let finished = outcome.and_then(|()| {
+                Ok(match together {
+                    true => filler.finish_after_syncfs(content.id())?,
+                    false => filler.finish(content.id())?,
+                })
+            });
             match finished {
                 Ok(stat) => {
                     self.stats.files += 1;
@@ -258,6 +267,9 @@ impl Recall<'_, '_> {
                     failed.extend(row.map(|row| row.ident));
                 }
             }
+        }
+        if together {
+            self.flush()?;
         }
         crate::fault::point("recall.markers-removed");
         self.site.state.cancel_recalls(self.root_id, &failed)?;

@@ -8,6 +8,7 @@ use crate::os::tree::RootDir;
 use crate::state::ManagedRow;
 use crate::stub::{self, Marker, MarkerSpace, Placement, begin_fill};
 use std::fs::File;
+use std::io;
 
 /// A file to recall; `row` is what the state DB knows of it.
 #[derive(Debug, Clone)]
@@ -46,15 +47,7 @@ pub(super) fn open(
     if row.as_ref().is_some_and(|row| row.ident != ident) {
         return Err(FileError::Replaced);
     }
-    let mtime_ns = row.as_ref().map(|row| row.mtime_ns);
-    let (file, placement) = match mtime_ns {
-        Some(mtime_ns) => stub::recover(file, space, mtime_ns)?,
-        None => {
-            let placement = stub::inspect(&file, space)?;
-            (file, placement)
-        }
-    };
-    let marker = match placement {
+    let marker = match stub::recover(&file, space)? {
         Placement::Resident => return Ok(None),
         Placement::Stub(marker) => marker,
         // Its blocks were never freed: the local bytes are the file.
@@ -63,8 +56,11 @@ pub(super) fn open(
             return Ok(None);
         }
         Placement::Changed { marker, .. } if options.discard_local => {
-            stub::discard_local(&file, &marker)?;
+            empty(&file, &marker).map_err(FileError::Write)?;
             marker
+        }
+        Placement::Changed { why, .. } => {
+            return Err(FileError::Conflict(format!("it was written to while it was a stub: {why}")));
         }
         other => return Err(FileError::Conflict(format!("it is {}", other.describe()))),
     };
@@ -76,6 +72,13 @@ pub(super) fn open(
         return Err(FileError::Conflict(format!("it is {what}")));
     }
     Ok(Some(Found { path, row, file, marker }))
+}
+
+/// Makes a stub of a file again that somebody wrote over, at their own wish.
+fn empty(file: &File, marker: &Marker) -> io::Result<()> {
+    file.set_len(0)?;
+    file.set_len(marker.size_bytes)?;
+    file.sync_all()
 }
 
 impl Found {

@@ -74,17 +74,49 @@ impl StateDb {
         under: Option<&RelPath>,
         visit: &mut dyn FnMut(EntryRow) -> ControlFlow<()>,
     ) -> Result<()> {
+        self.walk(root, under, None, visit)
+    }
+
+    /// The next `limit` of those, after the path where the page before ended:
+    /// a caller that writes between two pages keeps no read transaction open.
+    /// Fewer than `limit` is the last page.
+    pub fn entries_page(
+        &self,
+        root: RootId,
+        under: Option<&RelPath>,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> Result<Vec<EntryRow>> {
+        let mut page = Vec::new();
+        self.walk(root, under, after, &mut |entry| {
+            page.push(entry);
+            if page.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(page)
+    }
+
+    fn walk(
+        &self,
+        root: RootId,
+        under: Option<&RelPath>,
+        after: Option<&RelPath>,
+        visit: &mut dyn FnMut(EntryRow) -> ControlFlow<()>,
+    ) -> Result<()> {
         let everything = RelPath::root();
         let under = under.unwrap_or(&everything);
-        if let Some(entry) = self.entry_at(root, under)?
+        if after.is_none()
+            && let Some(entry) = self.entry_at(root, under)?
             && visit(entry).is_break()
         {
             return Ok(());
         }
+        // Where to go on: in this directory, behind this name.
+        let resume = after.filter(|after| *after != under);
+        let resume = resume.and_then(|after| Some((after.parent()?, after.file_name())));
         let scans = self.scan_times()?;
         let sql = format!(
             "SELECT {ENTRY_COLUMNS}, {MANAGED_COLUMNS} FROM entry e {FILE_OF_ENTRY}
-             WHERE e.dir_id = ?2 ORDER BY e.name"
+             WHERE e.dir_id = ?2 AND e.name > ?3 ORDER BY e.name"
         );
         let mut entries = self.conn.prepare_cached(&sql).during(OPERATION)?;
         let mut dirs = self
@@ -94,13 +126,20 @@ impl StateDb {
                  ORDER BY path",
             )
             .during(OPERATION)?;
-        for (from, to) in subtree(under) {
+        for (mut from, to) in subtree(under) {
+            if let Some((dir, _)) = &resume {
+                from = from.max(dir.as_bytes().to_vec());
+            }
             let mut dirs = dirs.query((root.0, from, to)).during(OPERATION)?;
             while let Some(row) = dirs.next().during(OPERATION)? {
                 let mut columns = Columns::new(row, 0, OPERATION);
                 let id: i64 = columns.get()?;
                 let dir = rel_path(columns.get()?)?;
-                let mut rows = entries.query((root.0, id)).during(OPERATION)?;
+                let behind = match &resume {
+                    Some((at, name)) if *at == dir => *name,
+                    _ => b"",
+                };
+                let mut rows = entries.query((root.0, id, behind)).during(OPERATION)?;
                 while let Some(row) = rows.next().during(OPERATION)? {
                     let mut columns = Columns::new(row, 0, OPERATION);
                     let entry = read(root, &dir, &scans, &mut columns)?;

@@ -160,6 +160,24 @@ impl StateDb {
         self.write(RECORDING, |tx| prove(tx, id, evidence).map(|_| ()))
     }
 
+    /// These chunks of the pack are not what their ids say: nothing is offered
+    /// from there any more; the pack's other chunks stay.
+    pub fn forget_chunks(&mut self, id: PackId, chunks: &[ChunkId]) -> Result<()> {
+        let operation = "recording damaged chunks";
+        self.write(operation, |tx| {
+            let mut forget = tx
+                .prepare_cached(
+                    "DELETE FROM chunk WHERE id = ?2
+                     AND pack = (SELECT id FROM pack WHERE pack_id = ?1)",
+                )
+                .during(operation)?;
+            for chunk in chunks {
+                forget.execute((id.as_bytes(), chunk.as_bytes())).during(operation)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Removes a pack and its chunks from the DB; nothing in the store changes.
     pub fn forget_pack(&mut self, id: PackId) -> Result<()> {
         self.write("forgetting a pack", |tx| {

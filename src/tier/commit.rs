@@ -42,9 +42,9 @@ pub(super) struct Described {
     pub target: Option<Vec<u8>>,
 }
 
-pub(super) struct Committer {
+pub(super) struct Committer<'a> {
     root_id: RootId,
-    root: RootDir,
+    root: &'a RootDir,
     log: CatalogLog,
     announced: bool,
     files: Vec<(FileRecord, Uploaded)>,
@@ -59,14 +59,10 @@ pub(super) struct Committer {
     segments: u64,
 }
 
-impl Committer {
+impl<'a> Committer<'a> {
     /// Packs that an earlier, killed run made durable join the first segment.
-    pub fn open(site: &Site<'_>, root_id: RootId, root: &RootDir) -> Result<Self, Error> {
+    pub fn open(site: &Site<'_>, root_id: RootId, root: &'a RootDir) -> Result<Self, Error> {
         let packs = site.state.uncatalogued_packs()?.into_iter().map(|pack| pack.id).collect();
-        let root = root.try_clone().map_err(|source| Error::OpenRoot {
-            path: root.path().to_owned(),
-            source,
-        })?;
         Ok(Self {
             root_id,
             root,

@@ -35,7 +35,7 @@ pub struct Wish {
 /// Decides for the files of one root.
 pub struct Planner<'p> {
     policy: &'p PolicySet,
-    root: RootDir,
+    root: &'p RootDir,
     root_bytes: Vec<u8>,
     pins: HashMap<RelPath, Pin>,
     now_ns: i64,
@@ -73,7 +73,7 @@ impl<'p> Planner<'p> {
         site: &Site<'_>,
         policy: &'p PolicySet,
         row: &RootRow,
-        root: &RootDir,
+        root: &'p RootDir,
         wish: Wish,
         chunking: Chunking,
         now_ns: i64,
@@ -82,9 +82,7 @@ impl<'p> Planner<'p> {
             How { rule: None, storage_class: None, chunking, level: chunk::DEFAULT_LEVEL };
         Ok(Self {
             policy,
-            root: root
-                .try_clone()
-                .map_err(|source| Error::OpenRoot { path: row.path.clone(), source })?,
+            root,
             root_bytes: row.path.as_os_str().as_bytes().to_vec(),
             pins: site.state.pins(row.id)?.into_iter().collect(),
             now_ns,
@@ -327,7 +325,7 @@ pub struct Pressure {
 /// Compares the file system with the policy's watermarks.
 pub fn pressure(policy: &PolicySet, root: &RootDir) -> Result<Option<Pressure>, Error> {
     let Some(watermark) = policy.watermark() else { return Ok(None) };
-    let space = FreeSpace::of(root.as_fd())
+    let space = FreeSpace::of(root)
         .map_err(|source| Error::ReadTree { path: root.path().to_owned(), source })?;
     let over = space.used_pct >= watermark.high_pct;
     let share = (space.used_pct - watermark.low_pct).max(0.0) / 100.0;

@@ -10,6 +10,7 @@ use crate::chunk::{self, Decoder, check_chunks};
 use crate::ids::{FileIdent, PackId};
 use crate::manifest::{FileRecord, Name, PackEvidence, Record, SegmentHeader, decode_segment, segment_hash};
 use crate::os::relpath::RelPath;
+use crate::os::blocks;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
@@ -185,29 +186,6 @@ fn prove_by_reading(site: &Site<'_>, pack: PackId, now_ns: i64) -> Result<Proven
         bad.first().map_or(Ok(()), |(_, error)| Err(error.to_string()))
     };
     let evidence = store::prove_stored(site.store, &pack_key(pack), pack, now_ns, check)?;
-    Ok((evidence, size_bytes, slots)) => {
-            site.state.record_pack(pack, size_bytes, &slots, &evidence)?;
-            Ok(true)
-        }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
-            site.state.forget_pack(pack)?;
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-type ProvenPack = (PackEvidence, u64, Vec<chunk::ChunkSlot>);
-
-/// Reads a whole pack back and checks every chunk in it.
-fn prove_by_reading(site: &Site<'_>, pack: PackId, now_ns: i64) -> Result<ProvenPack, store::Error> {
-    let (mut slots, mut size_bytes) = (vec![], 0);
-    let evidence = store::prove_stored(site.store, &pack_key(pack), pack, now_ns, &mut |bytes| {
-        size_bytes = bytes.len() as u64;
-        slots = chunk::check_pack(bytes, site.protection, site.store_id, pack)
-            .map_err(|error| error.to_string())?;
-        Ok(())
-    })?;
     Ok((evidence, size_bytes, slots))
 }
 
@@ -242,39 +220,37 @@ fn recover_file(
     let file = match open_managed(root, row) {
         Ok(Some(file)) => file,
         // Deleted or replaced meanwhile: the next complete scan concludes that.
-        Ok(None) => return Ok(site.state.cancel_stubs(root_id, &[(row.ident, row.ctime_ns)])?),
+        Ok(None) => return Ok(site.state.set_state(root_id, row.ident, FileState::Uploaded, None)?),
         Err(source) => {
             return Err(Error::ReadTree { path: row.path.to_path(root.path()), source });
         }
     };
-    let now_ns = site.clock.now_ns();
-    let (file, placement) = stub::recover(file, MarkerSpace::for_this_process(), row.mtime_ns)?;
-    match placement {
-        Placement::Stub(_) => {
-            let stat = statx_fd(&file).map_err(|source| Error::ReadTree {
-                path: row.path.to_path(root.path()),
-                source,
-            })?;
-            site.state.finish_stubs(root_id, &[(row.ident, stat.ctime_ns)], now_ns)?;
-        }
-        Placement::Resident | Placement::Marked(_) => {
-            if matches!(placement, Placement::Marked(_)) {
-                stub::drop_marker(&file, MarkerSpace::for_this_process())?;
-            }
-            let stat = statx_fd(&file).map_err(|source| Error::ReadTree {
-                path: row.path.to_path(root.path()),
-                source,
-            })?;
-            // Same size and mtime as its copy: only our own metadata writes
-            // moved the ctime. Anything else is found dirty by the next scan.
-            let ours = stat.size_bytes == row.size_bytes && stat.mtime_ns == row.mtime_ns;
-            let ctime_ns = if ours { stat.ctime_ns } else { row.ctime_ns };
-            site.state.cancel_stubs(root_id, &[(row.ident, ctime_ns)])?;
-        }
+    let space = MarkerSpace::for_this_process();
+    let mut placement = stub::recover(&file, space)?;
+    if let Placement::Marked(_) = placement {
+        stub::drop_marker(&file, space)?;
+        placement = Placement::Resident;
+    }
+    let read = |source| Error::ReadTree { path: row.path.to_path(root.path()), source };
+    let state = match &placement {
+        Placement::Stub(_) => FileState::Stub,
+        Placement::Resident => FileState::Uploaded,
         other => {
-            let reason = format!("after an interrupted run it is {}", other.describe());
-            site.state.set_state(root_id, row.ident, FileState::Damaged, Some(&reason))?;
+            let why = format!("an interrupted run left it {}; run hsm recall", other.describe());
+            site.state.set_state(root_id, row.ident, FileState::Stub, Some(&why))?;
+            return Ok(());
         }
+    };
+    if state == FileState::Stub {
+        // A punch or a fill that died half-way moved it.
+        blocks::set_times(&file, None, Some(row.mtime_ns)).map_err(read)?;
+    }
+    let stat = statx_fd(&file).map_err(read)?;
+    site.state.set_state(root_id, row.ident, state, None)?;
+    // Same size and mtime as its copy: only our own writes of metadata moved
+    // the ctime. Anything else is found dirty by the next scan.
+    if stat.size_bytes == row.size_bytes && stat.mtime_ns == row.mtime_ns {
+        site.state.settle(root_id, &[(row.ident, stat.mtime_ns, stat.ctime_ns)])?;
     }
     Ok(())
 }

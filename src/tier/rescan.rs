@@ -4,13 +4,15 @@
 //! another file system, looks empty, or could not be read to the end.
 
 use super::Error;
+use crate::ids::FileIdent;
+use crate::os::blocks;
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::scan;
+use crate::scan::{self, DirBatch, Seen, Sink, SinkError};
 use crate::site::Site;
-use crate::state::{ManagedRow, RootId, RootRow, ScanChanges};
+use crate::state::{ManagedRow, Part, RootId, RootRow, ScanChanges, ScanWriter, SeenEntry};
 use crate::stub::{self, MarkerSpace, Placement};
 use std::fs::File;
 use std::io;
@@ -46,36 +48,55 @@ pub fn rescan(
     root: &RootDir,
     under: Option<&RelPath>,
     skip: &[PathBuf],
-    threads: Option<usize>,
 ) -> Result<RescanStats, Error> {
     if under.is_none() {
         refuse_emptied(row, root)?;
     }
-    let mut options = scan::Options { under: under.cloned(), skip: skip.to_vec(), ..Default::default() };
-    if let Some(threads) = threads {
-        options.threads = threads;
-    }
+    let options = scan::Options { under: under.cloned(), skip: skip.to_vec(), threads: 0 };
     let now_ns = site.clock.now_ns();
     let (monitor, stop) = (site.monitor, site.stop.clone());
-    let mut writer = site.state.begin_scan(row.id, under, now_ns)?;
-    let seen = scan::scan(root, &options, monitor, &stop, &mut writer)?;
-    // The tree was read through one descriptor; if the mount went away and
-    // something else is at that path now, what was not seen is not deleted.
-    let complete = seen.complete && root_is_unchanged(row);
-    let changes = writer.finish(complete, site.clock.now_ns())?;
-    examine_suspects(site, row.id, root, &changes)?;
+    let (seen, changes) = {
+        let mut recorder = Recorder(site.state.begin_scan(row.id, under, now_ns)?);
+        let seen = scan::run(root, &options, monitor, &stop, &mut recorder)?;
+        // The tree was read through one descriptor; if the mount went away and
+        // something else is at that path now, what was not seen is not deleted.
+        let complete = seen.complete && root_is_unchanged(row);
+        let changes = recorder.0.finish(complete, site.clock.now_ns())?;
+        (seen, changes)
+    };
+    examine_suspects(site, row.id, root, &changes.suspects)?;
     Ok(RescanStats { seen, changes })
+}
+
+/// Hands what the scan sees to the state DB.
+struct Recorder<'db>(ScanWriter<'db>);
+
+impl Sink for Recorder<'_> {
+    fn directory(&mut self, dir: DirBatch) -> Result<(), SinkError> {
+        let seen = dir.entries.iter().map(|Seen { name, stat, .. }| SeenEntry { name, stat });
+        let entries: Vec<SeenEntry<'_>> = seen.collect();
+        let part = Part { first: dir.first, last: dir.last };
+        self.0.directory(&dir.path, &dir.stat, &entries, part)?;
+        for skipped in &dir.skipped {
+            self.0.keep(&dir.path.join(&skipped.name))?;
+        }
+        Ok(())
+    }
 }
 
 /// An empty directory where there was a tree is a vanished mount, not a
 /// deletion.
 fn refuse_emptied(row: &RootRow, root: &RootDir) -> Result<(), Error> {
     let read = |source| Error::ReadTree { path: row.path.clone(), source };
-    let empty = root.is_empty().map_err(read)?;
+    let empty = is_empty(root).map_err(read)?;
     if empty && row.entries > 0 {
         return Err(Error::RootLooksEmpty { path: row.path.clone(), entries: row.entries });
     }
     Ok(())
+}
+
+fn is_empty(root: &RootDir) -> io::Result<bool> {
+    Ok(std::fs::read_dir(root.path())?.next().is_none())
 }
 
 fn root_is_unchanged(row: &RootRow) -> bool {
@@ -87,57 +108,56 @@ fn examine_suspects(
     site: &mut Site<'_>,
     root_id: RootId,
     root: &RootDir,
-    changes: &ScanChanges,
+    suspects: &[FileIdent],
 ) -> Result<(), Error> {
-    for row in &changes.suspects {
-        let verdict = match open_managed(root, row) {
-            Ok(Some(file)) => examine(&file, row),
+    for ident in suspects {
+        let Some(row) = site.state.managed_by_ident(root_id, *ident)? else { continue };
+        let path = row.path.to_path(root.path());
+        let found = match open_managed(root, &row) {
+            Ok(Some(file)) => examine(&file),
             Ok(None) => continue,
-            Err(source) => Err(stub::Error::from_io("open", source)),
+            Err(source) => Err(Error::ReadTree { path: path.clone(), source }),
         };
-        match verdict {
-            Ok(Suspect::StillStub { ctime_ns }) => {
-                site.state.finish_stubs(root_id, &[(row.ident, ctime_ns)], site.clock.now_ns())?;
+        match found {
+            Ok(Suspect::StillStub { mtime_ns, ctime_ns }) => {
+                site.state.settle(root_id, &[(*ident, mtime_ns, ctime_ns)])?;
             }
             Ok(Suspect::Rewritten) => {
-                site.state.set_state(root_id, row.ident, FileState::Dirty, None)?;
+                site.state.set_state(root_id, *ident, FileState::Dirty, None)?;
             }
             Ok(Suspect::Conflict(why)) => {
-                let path = row.path.to_path(root.path());
                 site.monitor.notice(&format!("{}: {why}", path.display()));
-                site.state.set_state(root_id, row.ident, FileState::Stub, Some(&why))?;
+                site.state.set_state(root_id, *ident, FileState::Stub, Some(&why))?;
             }
-            Err(error) => {
-                site.monitor.file_failed(&row.path.to_path(root.path()), "examine", &error);
-            }
+            Err(error) => site.monitor.file_failed(&path, "examine", &error),
         }
     }
     Ok(())
 }
 
 enum Suspect {
-    /// Only its metadata changed (chmod, chown, rename).
-    StillStub { ctime_ns: i64 },
+    /// Only its metadata changed (chmod, chown, rename, touch).
+    StillStub { mtime_ns: i64, ctime_ns: i64 },
     /// Somebody truncated it and wrote new content: that is the file now.
     Rewritten,
     /// Local data stands over a hole; nobody but a person can merge that.
     Conflict(String),
 }
 
-fn examine(file: &File, row: &ManagedRow) -> Result<Suspect, stub::Error> {
+fn examine(file: &File) -> Result<Suspect, Error> {
     let space = MarkerSpace::for_this_process();
-    let stat = statx_fd(file).map_err(|source| stub::Error::from_io("stat", source))?;
+    let failed = |source| Error::Stub(stub::Error::Inspect(source));
+    let stat = statx_fd(file).map_err(failed)?;
     match stub::inspect(file, space)? {
-        Placement::Stub(marker) if marker.size_bytes == stat.size_bytes => {
-            if stat.mtime_ns != row.mtime_ns {
-                // `touch` on a stub: the new time is what a recall restores.
-                return Ok(Suspect::Conflict("its mtime was changed while it was a stub".into()));
-            }
-            Ok(Suspect::StillStub { ctime_ns: stat.ctime_ns })
+        Placement::Stub(_) => {
+            Ok(Suspect::StillStub { mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns })
         }
         Placement::Resident => Ok(Suspect::Rewritten),
-        Placement::Changed { why, fully_local: true, .. } => {
-            let _ = why;
+        // All its bytes are local although it was a hole: whoever truncated it
+        // gave up the old content and wrote this.
+        Placement::Changed { .. } | Placement::Marked(_)
+            if blocks::is_all_data(file, stat.size_bytes).map_err(failed)? =>
+        {
             stub::drop_marker(file, space)?;
             Ok(Suspect::Rewritten)
         }

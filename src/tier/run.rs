@@ -56,7 +56,7 @@ pub fn run(
     stats.recovered.files = recover::recover_files(site, row.id, &root)?.files;
     if job.scan {
         let under = job.wish.under.as_ref();
-        stats.scanned = Some(rescan::rescan(site, row, &root, under, &job.skip, None)?);
+        stats.scanned = Some(rescan::rescan(site, row, &root, under, &job.skip)?);
     }
     stats.pressure = pressure(policy, &root)?;
     let mut runner = Runner { site, policy, row, root: &root, job, clockwork };

@@ -15,15 +15,16 @@ use super::{Error, conditions};
 use crate::chunk::Protection;
 use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
-use crate::os::lease::WriteLease;
+use crate::os::lease::OwnedLease;
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
 use crate::os::tree::RootDir;
-use crate::os::{blocks, process};
+use crate::os::{blocks, owner_write, process};
 use crate::site::Site;
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Armed, Expected, MarkerSpace};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -98,7 +99,7 @@ struct Bench<'a> {
 /// A file that carries its marker and waits for the flush.
 struct Held {
     armed: Armed,
-    lease: WriteLease,
+    lease: OwnedLease,
 }
 
 /// Stubs the files of `rows` and returns when their state is committed.
@@ -178,12 +179,12 @@ fn stub_batch(
         judge,
     };
     let armed = in_parallel(site.workers, batch.iter().collect(), |target| bench.arm(target));
-    blocks::syncfs(root.as_fd())
+    blocks::syncfs(root)
         .map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
     crate::fault::point("stub.markers-flushed");
     let outcomes =
         in_parallel(site.workers, armed, |held| held.and_then(|held| punch(held)));
-    let (mut done, mut undone) = (vec![], vec![]);
+    let (mut done, mut undone, mut moved) = (vec![], vec![], vec![]);
     for (target, outcome) in batch.iter().zip(outcomes) {
         match outcome {
             Ok((ctime_ns, freed_bytes)) => {
@@ -193,12 +194,14 @@ fn stub_batch(
                 site.monitor.advance(1, target.row.size_bytes);
             }
             Err(error) => {
-                undone.push((target.row.ident, ctime_after_refusal(root, &target.row)));
+                undone.push(target.row.ident);
+                moved.extend(ctime_moved_by_us(root, &target.row));
                 refuse(site, root, stats, &target.row, &error);
             }
         }
     }
     site.state.cancel_stubs(root_id, &undone)?;
+    site.state.settle(root_id, &moved)?;
     site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
     crate::fault::point("stub.committed");
     Ok(())
@@ -206,18 +209,14 @@ fn stub_batch(
 
 /// A marker that was set and removed again moved the ctime; the row must not
 /// look dirty for that. Any other change shows in size or mtime, or is found
-/// when the content is hashed again.
-fn ctime_after_refusal(root: &RootDir, row: &ManagedRow) -> i64 {
-    match root.stat(&row.path) {
-        Ok(now)
-            if now.ino == row.ident.ino
-                && now.size_bytes == row.size_bytes
-                && now.mtime_ns == row.mtime_ns =>
-        {
-            now.ctime_ns
-        }
-        _ => row.ctime_ns,
-    }
+/// when the content is hashed again before the next attempt.
+fn ctime_moved_by_us(root: &RootDir, row: &ManagedRow) -> Option<(FileIdent, i64, i64)> {
+    let now = root.stat(&row.path).ok()?;
+    let same = now.ino == row.ident.ino
+        && now.size_bytes == row.size_bytes
+        && now.mtime_ns == row.mtime_ns
+        && now.ctime_ns != row.ctime_ns;
+    same.then_some((row.ident, now.mtime_ns, now.ctime_ns))
 }
 
 fn refuse(
@@ -245,22 +244,16 @@ impl Bench<'_> {
     fn arm(&self, target: &Target) -> Result<Held, NotStubbed> {
         let row = &target.row;
         let io = |doing| move |source| NotStubbed::Io { doing, source };
-        let file = self.root.open_write(&row.path).map_err(io("open the file"))?;
-        let lease = WriteLease::acquire(&file).map_err(io("take a lease on the file"))?;
-        let lease = lease.ok_or_else(|| {
-            Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped")
-        })?;
+        let (file, expected) = self.open(row)?;
         let stat = statx_fd(&file).map_err(io("stat the file"))?;
         conditions::mutable(&stat)?;
-        let expected = Expected {
-            ident: row.ident,
-            size_bytes: row.size_bytes,
-            mtime_ns: row.mtime_ns,
-            ctime_ns: row.ctime_ns,
-        };
-        stub::check_unchanged(&file, &expected)
-            .map_err(|changed| Refusal::new(conditions::UNCHANGED, changed.to_string()))?;
+        let lease = OwnedLease::acquire(file).map_err(io("take a lease on the file"))?;
+        let lease = lease.map_err(|_| {
+            Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped")
+        })?;
+        stub::check_unchanged(lease.file(), &expected).map_err(changed)?;
         (self.judge)(&row.path, &stat, row)?;
+        let file = lease.file().try_clone().map_err(io("duplicate the descriptor"))?;
         let equal = conditions::content_equal(&file, &stat, &target.content, self.protection)
             .map_err(io("read the file"))?;
         if !equal {
@@ -272,6 +265,30 @@ impl Bench<'_> {
         let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
         Ok(Held { armed, lease })
     }
+
+    /// Opens the file for writing. Where its owner made it read-only that moves
+    /// the ctime, so it is compared with the uploaded version before.
+    fn open(&self, row: &ManagedRow) -> Result<(File, Expected), NotStubbed> {
+        let io = |doing| move |source| NotStubbed::Io { doing, source };
+        let mut expected = Expected {
+            ident: row.ident,
+            size_bytes: row.size_bytes,
+            mtime_ns: row.mtime_ns,
+            ctime_ns: row.ctime_ns,
+        };
+        let file = self.root.open_free(&row.path).map_err(io("open the file"))?;
+        stub::check_unchanged(&file, &expected).map_err(changed)?;
+        if owner_write::is_writable(&file).map_err(io("look at the descriptor"))? {
+            return Ok((file, expected));
+        }
+        let writable = owner_write::reopen(&file).map_err(io("open the file for writing"))?;
+        expected.ctime_ns = statx_fd(&writable).map_err(io("stat the file"))?.ctime_ns;
+        Ok((writable, expected))
+    }
+}
+
+fn changed(why: stub::Changed) -> NotStubbed {
+    Refusal::new(conditions::UNCHANGED, why.to_string()).into()
 }
 
 fn punch(held: Held) -> Result<(i64, u64), NotStubbed> {

@@ -131,7 +131,7 @@ impl Verifier<'_, '_> {
 
 /// What the file on disk is; `None` when it is no longer that file.
 fn placement(root: &RootDir, managed: &ManagedRow) -> Result<Option<Placement>, stub::Error> {
-    let io = |source| stub::Error::from_io("open", source);
+    let io = |source| stub::Error::Inspect(source);
     let file = match root.open_read(&managed.path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -73,7 +73,7 @@ struct Assembler<'a, 's> {
     /// Dropped when no pack will come any more, which ends the senders.
     packs: Option<Sender<SealedPack>>,
     give_up: &'a dyn Fn(u64, u64) -> bool,
-    committer: Committer,
+    committer: Committer<'a>,
     builders: Builders<'s>,
     ledger: Ledger,
     large: HashMap<Ticket, Large>,

@@ -5,7 +5,7 @@ use crate::chunk::{Chunking, Codec};
 use crate::ids::{ChunkId, FileIdent};
 use crate::manifest::Piece;
 use crate::os::file_ident;
-use crate::os::relpath::RelPath;
+use crate::os::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
@@ -82,7 +82,7 @@ impl Stamp {
         }
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        let marker = MarkerSpace::for_this_process().name();
+        let marker = MarkerSpace::for_this_process().attribute();
         if attributes.iter().any(|(name, _)| name == marker) {
             return Err(FileError::IsStub);
         }
