@@ -30,6 +30,10 @@ pub enum Error {
     AlreadyMarked { found: &'static str },
     #[error("not a stub of this content: the file is {found}")]
     NotAStub { found: &'static str },
+    #[error("in use by another program")]
+    InUse,
+    #[error("ask whether anyone uses the file")]
+    Lease(#[source] io::Error),
     #[error("open for writing")]
     MakeWritable(#[source] io::Error),
     #[error("free the blocks")]
@@ -58,6 +62,7 @@ impl Error {
             | Self::RemoveMarker(source)
             | Self::Inspect(source)
             | Self::MakeWritable(source)
+            | Self::Lease(source)
             | Self::Punch(source)
             | Self::Allocate { source, .. }
             | Self::Write { source, .. }

@@ -101,6 +101,27 @@ fn a_file_that_changes_between_arming_and_punching_keeps_its_bytes() {
 }
 
 #[test]
+fn a_file_in_use_is_not_punched_under_a_lease() {
+    on_each("a_file_in_use_is_not_punched_under_a_lease", |dir, kind| {
+        let sample = Sample::whole(dir);
+        let reader = File::open(&sample.path).expect("open");
+        let refused = sample.arm().expect("arm").punch_under_lease();
+        assert!(matches!(refused, Err(Error::InUse)), "{kind:?}: {refused:?}");
+        assert_eq!(inspect(&reader, space()).expect("inspect"), Placement::Resident);
+        drop(reader);
+        // A process that another test is starting may hold copies for an instant.
+        let punched =
+            (0..1000).find_map(|_| match sample.arm().expect("arm").punch_under_lease() {
+                Err(Error::InUse) => None,
+                punched => Some(punched.expect("punch")),
+            });
+        let punched = punched.expect("nobody has it open");
+        File::open(&sample.path).expect("the lease is over, though the file is still open here");
+        assert_eq!(punched.stat.allocated_bytes, 0, "{kind:?}");
+    });
+}
+
+#[test]
 fn disarming_or_dropping_takes_the_marker_off() {
     on_each("disarming_or_dropping_takes_the_marker_off", |dir, _| {
         for make in [Sample::whole, Sample::sparse] {
@@ -335,6 +356,43 @@ fn a_full_disk_is_known_before_anything_is_fetched() {
         assert_eq!(inspect(&big, space()).expect("inspect"), Placement::Stub(marker), "{kind:?}");
         assert_eq!(visible(&big), before, "{kind:?}");
     }
+}
+
+/// A file the kernel swaps to, until dropped.
+struct SwappedTo<'p>(&'p std::path::Path);
+
+impl<'p> SwappedTo<'p> {
+    fn new(path: &'p std::path::Path) -> Self {
+        for program in ["mkswap", "swapon"] {
+            let done = std::process::Command::new(program).arg(path).output().expect(program);
+            assert!(done.status.success(), "{done:?}");
+        }
+        Self(path)
+    }
+}
+
+impl Drop for SwappedTo<'_> {
+    fn drop(&mut self) {
+        let done = std::process::Command::new("swapoff").arg(self.0).status();
+        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// The kernel refuses to punch what it swaps to; the marker must not stay on a
+/// file that never became a stub.
+#[test]
+fn a_file_that_cannot_be_punched_keeps_no_marker() {
+    let test = "a_file_that_cannot_be_punched_keeps_no_marker";
+    let Some(fs) = LoopFs::new(test, FsKind::Ext4) else { return };
+    let sample = Sample::whole(fs.path());
+    std::fs::set_permissions(&sample.path, PermissionsExt::from_mode(0o600)).expect("chmod");
+    sample.open().sync_all().expect("sync");
+    let swapped_to = SwappedTo::new(&sample.path);
+    let refused = sample.free();
+    drop(swapped_to);
+    let Err(Error::Punch(error)) = &refused else { panic!("{refused:?}") };
+    assert_eq!(error.raw_os_error(), Some(libc::ETXTBSY));
+    assert_eq!(inspect(&sample.open(), space()).expect("inspect"), Placement::Resident);
 }
 
 #[test]
