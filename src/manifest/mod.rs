@@ -1,36 +1,57 @@
-//! What the store knows about files: a file's content as a list of chunks, the
-//! proof that a content has a verified copy, and the catalog that makes a tree
-//! restorable from the bucket alone.
-//!
-//! Pure: bytes in, bytes out. The formats are written down in docs/FORMATS.md,
-//! held by golden files, and readable without hsm (tests/restore.py).
-//!
-//! A catalog may have been written by anybody who can write to the bucket, so a
-//! record is checked before it is believed: paths stay beneath their root,
-//! lists add up, a content has the id it claims. The same checks run before a
-//! record is written: a segment that could not be read back is never made.
+//! Trimmed stand-in: the real room replaces this file.
 
-mod content;
-mod copy;
-mod descriptor;
-mod error;
-pub mod keys;
-mod lines;
-mod name;
-mod record;
-mod segment;
+use crate::ids::{ChunkId, ContentId};
 
-#[cfg(test)]
-mod tests;
+#[derive(Debug, Clone)]
+pub struct Piece {
+    pub len: u64,
+    pub chunk: Option<ChunkId>,
+}
 
-pub use content::{Content, Piece};
-pub use copy::{MissingProof, PackEvidence, ProofMethod, VerifiedCopy};
-pub use descriptor::{Cipher, StoreDescriptor};
-pub use error::Error;
-pub use lines::MAX_PLAIN_LEN;
-pub use name::Name;
-pub use record::{FileRecord, PackRecord, Record};
-pub use segment::{
-    Chain, CheckpointHeader, SegmentHeader, decode_checkpoint, decode_segment, encode_checkpoint,
-    encode_segment, segment_hash,
-};
+#[derive(Debug, Clone)]
+pub struct Content {
+    pub size_bytes: u64,
+    pub pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+pub struct PackEvidence;
+
+#[derive(Debug)]
+pub struct MissingProof;
+
+#[derive(Debug)]
+pub struct VerifiedCopy {
+    content: ContentId,
+    size_bytes: u64,
+}
+
+impl Content {
+    pub fn id(&self) -> ContentId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&self.size_bytes.to_le_bytes());
+        ContentId(id)
+    }
+}
+
+impl VerifiedCopy {
+    pub fn assemble(
+        content: &Content,
+        where_is: &dyn Fn(&ChunkId) -> Option<PackEvidence>,
+    ) -> Result<Self, MissingProof> {
+        let mut chunks = content.pieces.iter().filter_map(|piece| piece.chunk.as_ref());
+        if chunks.all(|chunk| where_is(chunk).is_some()) {
+            Ok(Self { content: content.id(), size_bytes: content.size_bytes })
+        } else {
+            Err(MissingProof)
+        }
+    }
+
+    pub fn content(&self) -> ContentId {
+        self.content
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}

@@ -38,7 +38,8 @@ fn data_and_holes_are_told_apart() {
         assert_eq!(rustix::fs::tell(&file).expect("tell"), 0);
         assert!(!is_all_hole(&file, 10 * block + 7).expect("seek"));
         // A size that was true a moment ago bounds the answer.
-        assert_eq!(data_extents(&file, 2 * block + 5).expect("seek"), [2 * block..2 * block + 5]);
+        let cut = data_extents(&file, 2 * block + 5).expect("seek");
+        assert!(cut.iter().eq(std::iter::once(&(2 * block..2 * block + 5))), "{kind:?}: {cut:?}");
     });
 }
 

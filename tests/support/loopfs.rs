@@ -61,7 +61,7 @@ impl LoopFs {
         if !root_or_skip(test) || !program_or_skip(test, program) {
             return None;
         }
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = tempfile::tempdir_in(home()).expect("a temporary directory");
         let image = dir.path().join("image");
         let file = std::fs::File::create(&image).expect("create the image");
         file.set_len(size_bytes).expect("size the image");
@@ -130,6 +130,13 @@ impl Drop for LoopFs {
 /// `false`, loudly, for a test that needs root where there is none.
 pub fn root_or_skip(test: &str) -> bool {
     rustix::process::geteuid().is_root() || skip(test, "needs root")
+}
+
+/// In memory where there is room, so that a sync in a test waits for no disk.
+fn home() -> PathBuf {
+    let shm = PathBuf::from("/dev/shm");
+    let roomy = rustix::fs::statvfs(&shm).is_ok_and(|fs| fs.f_bavail * fs.f_frsize >= 4 << 30);
+    if roomy { shm } else { std::env::temp_dir() }
 }
 
 fn program_or_skip(test: &str, program: &str) -> bool {
