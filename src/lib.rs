@@ -10,12 +10,13 @@
 //! | 3 | `tier`, `recall`, `verify`: operations, which join two truths |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
-//! | 0 | `os`, `ids`, `monitor`, `units`, `clock`, `fault` |
+//! | 0 | `os`, `document`, `ids`, `monitor`, `units`, `clock`, `fault` |
 
 pub mod chunk;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod document;
 pub mod fault;
 pub mod ids;
 pub mod manifest;
