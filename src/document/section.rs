@@ -72,20 +72,19 @@ impl<'d, 't> Item<'d, 't> {
 
     /// A whole number within `range`.
     pub fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
+        let mend = match *range.end() {
+            i64::MAX => format!("write a number from {} on", range.start()),
+            end => format!("write a number from {} to {end}", range.start()),
+        };
         let DeValue::Integer(number) = self.value() else {
-            self.problem(
-                format!("expected a whole number, found {}", kind_of(self.value())),
-                format!("write a number from {} to {}", range.start(), range.end()),
-            );
+            let what = format!("expected a whole number, found {}", kind_of(self.value()));
+            self.problem(what, mend);
             return None;
         };
         let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
         let value = value.filter(|value| range.contains(value));
         if value.is_none() {
-            self.problem(
-                format!("{number} is out of range"),
-                format!("write a number from {} to {}", range.start(), range.end()),
-            );
+            self.problem(format!("{number} is out of range"), mend);
         }
         value
     }

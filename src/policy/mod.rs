@@ -116,15 +116,15 @@ impl PolicySet {
         }
     }
 
-    /// For each rule in order whether it matches, else every failed test. Kind
-    /// and pin are not looked at here: the caller shows them first.
+    /// For each rule in order whether it matches, else every failed test. No
+    /// rule decides on what is no regular file or is excluded: show
+    /// [`Self::pin_of`] first.
     pub fn explain(&self, facts: &Facts<'_>, now_ns: i64) -> Vec<RuleOutcome<'_>> {
         let context = Context::new(facts, now_ns);
-        let mut undecided = true;
+        let mut undecided = facts.kind == 'f' && self.pin_in(&context) != Pin::Excluded;
         let outcome = |rule| {
             let misses = explain::misses_of(self, rule, &context);
             let decides = misses.is_empty() && std::mem::take(&mut undecided);
-            // Once a rule has matched, `undecided` stays false.
             RuleOutcome { rule, misses, decides }
         };
         self.rules.iter().map(outcome).collect()

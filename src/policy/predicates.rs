@@ -155,10 +155,10 @@ impl Predicates<'_> {
     }
 }
 
-/// Whether a table holds nothing that could fail.
+/// Whether a table holds nothing that could fail; an unknown key is a problem
+/// of its own.
 pub(super) fn has_no_predicate(table: &Section<'_, '_>) -> bool {
-    let mut tests = PREDICATES.iter().filter(|key| **key != "case_insensitive");
-    !tests.any(|key| table.has(key))
+    table.entries().iter().all(|(key, ..)| *key == "case_insensitive")
 }
 
 fn read_globs(table: &Section<'_, '_>, parts: &mut Vec<Condition>) {
@@ -267,8 +267,11 @@ fn read_modes(table: &Section<'_, '_>, parts: &mut Vec<Condition>) {
     let Some(item) = table.item("nlink_max") else { return };
     let most = match item.value() {
         DeValue::String(text) if text == "any" => Some(u32::MAX),
-        DeValue::String(_) => {
-            item.problem("bad nlink_max", "write a number of hard links or \"any\"");
+        DeValue::String(text) => {
+            item.problem(
+                format!("bad nlink_max {text:?}"),
+                "write a number of hard links or \"any\"",
+            );
             None
         }
         _ => item.integer(1..=i64::from(u32::MAX)).and_then(|most| u32::try_from(most).ok()),

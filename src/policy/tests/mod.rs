@@ -29,3 +29,8 @@ pub(super) fn facts(path: &str) -> Facts<'_> {
         xattr: &|_| None,
     }
 }
+
+mod errors;
+mod language;
+mod laws;
+mod shipped;
