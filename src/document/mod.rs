@@ -14,7 +14,7 @@ mod suggest;
 pub use section::{Item, Section};
 pub use suggest::closest;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -62,6 +62,9 @@ pub struct Document<'t> {
     /// Byte offset of each line's first character.
     line_starts: Vec<usize>,
     problems: RefCell<Vec<Problem>>,
+    /// Keys of the document itself, known once it is walked: TOML makes such a
+    /// key part of the table above it when it stands too low.
+    top_keys: OnceCell<Vec<String>>,
 }
 
 impl<'t> Document<'t> {
@@ -69,7 +72,8 @@ impl<'t> Document<'t> {
     pub fn new(file: &str, text: &'t str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let line_starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
-        Self { file: file.into(), text, line_starts, problems: RefCell::default() }
+        let (problems, top_keys) = (RefCell::default(), OnceCell::new());
+        Self { file: file.into(), text, line_starts, problems, top_keys }
     }
 
     /// The document's table, or `None` if it is not TOML: then the problems say

@@ -150,6 +150,7 @@ impl<'d, 't> Section<'d, 't> {
     /// The whole document as a section that may hold `known` keys.
     pub fn top(doc: &'d Document<'t>, table: &'d DeTable<'t>, known: &[&str]) -> Self {
         let section = Self { doc, table, title: "the file".to_owned(), at: 0 };
+        doc.top_keys.get_or_init(|| known.iter().map(|key| (*key).to_owned()).collect());
         section.only(known);
         section
     }
@@ -176,7 +177,11 @@ impl<'d, 't> Section<'d, 't> {
         for (key, _) in self.table.iter() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
+                let top_keys = self.doc.top_keys.get().map_or(&[][..], Vec::as_slice);
                 let mend = match closest(name, known.iter().copied()) {
+                    _ if top_keys.iter().any(|key| key == name) => {
+                        "it belongs to the file itself, above the first [table]".to_owned()
+                    }
                     Some(meant) => format!("did you mean {meant:?}?"),
                     None => format!("known keys: {}", known.join(", ")),
                 };

@@ -79,3 +79,12 @@ fn a_problem_inside_a_text_points_at_its_character() {
     });
     assert_eq!(found, ["a.toml:1:13: no", "a.toml:2:8: no"]);
 }
+
+#[test]
+fn a_key_that_slipped_into_a_table_is_sent_back_to_the_top() {
+    let found = problems_of("[part]\nn = 1\nsize = 3\n", |top| {
+        top.item("part").expect("present").section("[part]", &["n"]);
+    });
+    let mend = "it belongs to the file itself, above the first [table]";
+    assert_eq!(found, [format!("a.toml:3:1: unknown key \"size\" in [part]; {mend}")]);
+}
