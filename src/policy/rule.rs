@@ -125,28 +125,9 @@ pub(super) fn read_action(rule: &Section<'_, '_>) -> Option<Action> {
     item.word("action", &ACTIONS)
 }
 
-/// S3's class names, plus what other stores define in the same spelling. Classes
-/// that cannot be read without a restore of hours are refused: a recall would
-/// fail, and a copy there cannot be verified.
 pub(super) fn read_storage_class(rule: &Section<'_, '_>) -> Option<String> {
     let item = rule.item("storage_class")?;
-    let text = item.text()?;
-    let spelled = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_' || c == '-';
-    if text.is_empty() || !text.chars().all(spelled) {
-        item.problem(
-            format!("bad storage class {text:?}"),
-            "write it as the store spells it: STANDARD, STANDARD_IA, GLACIER_IR",
-        );
-        return None;
-    }
-    if matches!(text, "GLACIER" | "DEEP_ARCHIVE") {
-        item.problem(
-            format!("objects in {text} cannot be read back at once, so a recall would fail"),
-            "use GLACIER_IR or STANDARD_IA",
-        );
-        return None;
-    }
-    Some(text.to_owned())
+    item.quantity(units::parse_storage_class(item.text()?))
 }
 
 pub(super) fn read_chunking(rule: &Section<'_, '_>) -> Option<Chunking> {

@@ -60,7 +60,7 @@ p.toml:11:9: unknown group "staff"; write an existing name or the numeric id
 p.toml:15:9: unknown class "vidoe" in rule "cold video"; did you mean "video"?
 p.toml:16:8: bad duration "90": no unit; write a number with a unit: 90d, 2m, 1h30m, 2weeks, 3months, 1y
 p.toml:17:10: unknown action "teir"; did you mean "tier"?
-p.toml:18:17: bad storage class "standard"; write it as the store spells it: STANDARD, STANDARD_IA, GLACIER_IR
+p.toml:18:17: bad storage class "standard": not spelled as stores do; write STANDARD, STANDARD_IA, GLACIER_IR or the store's own
 p.toml:19:12: bad chunking "fixed:3KiB": the chunk size must be an even number from 64 KiB to 64 MiB; write fixed, fixed:8MiB, fastcdc or fastcdc:256KiB:1MiB:4MiB (least:average:greatest)
 p.toml:20:15: 20 is out of range; write a number from 1 to 19
 p.toml:22:1: rule number 2 has no action; add action = "ignore", "upload" or "tier"
@@ -195,7 +195,7 @@ p.toml:5:1: rule must be a list of tables, found a table; write [[rule]]
 p.toml:1:1: class (written [class.NAME]) must be a table, found a list
 p.toml:4:10: expected a text in quotes, found a whole number
 p.toml:5:8: expected a text in quotes, found a whole number
-p.toml:6:17: objects in GLACIER cannot be read back at once, so a recall would fail; use GLACIER_IR or STANDARD_IA
+p.toml:6:17: bad storage class "GLACIER": its objects cannot be read back at once, so a recall would fail; write STANDARD, STANDARD_IA, GLACIER_IR or the store's own
 "#);
 }
 
