@@ -11,7 +11,7 @@
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
-//! | 0 | `os`, `ids`, `monitor`, `units`, `clock`, `fault` |
+//! | 0 | `os`, `document`, `ids`, `monitor`, `units`, `clock`, `fault` |
 
 pub mod chunk;
 pub mod cli;
