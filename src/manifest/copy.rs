@@ -1,0 +1,26 @@
+//! Evidence that a pack's bytes are in the store (stand-in).
+
+use crate::ids::PackId;
+
+/// How the store's copy of a pack was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofMethod {
+    ServerChecksum,
+    Etag,
+    ReadBack,
+}
+
+/// A pack was proven to be in the store, by this method, at this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackEvidence {
+    pub pack: PackId,
+    pub method: ProofMethod,
+    pub proven_ns: i64,
+}
+
+impl PackEvidence {
+    /// Only the store room may call this.
+    pub fn attest(pack: PackId, method: ProofMethod, proven_ns: i64) -> Self {
+        Self { pack, method, proven_ns }
+    }
+}

@@ -1,0 +1,83 @@
+//! Where a store is and how to talk to it, free of any backend's types.
+//!
+//! Credentials are not here: the S3 backend takes them from the AWS chain
+//! (environment, profile files, web identity, container and instance roles),
+//! so that they reach neither a configuration file nor a log.
+
+use crate::monitor::Stop;
+use std::time::Duration;
+
+/// How many SHA-256 sums an S3 store is sent. A sum is always computed before
+/// sending and never as a trailer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checksums {
+    /// With every object and every part, and again when the parts are joined.
+    #[default]
+    Always,
+    /// With whole objects only: for servers that refuse multipart uploads
+    /// which name a sum.
+    WhenRequired,
+}
+
+/// Everything [`open`](super::open) needs to know.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// `file:///dir` or `s3://bucket/prefix`.
+    pub url: String,
+    /// The S3 server; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// `None` asks the AWS chain, then takes `us-east-1`.
+    pub region: Option<String>,
+    /// Bucket in the path instead of the host name; `None` is path style for
+    /// every endpoint of one's own.
+    pub path_style: Option<bool>,
+    /// Class of objects that name none; `STANDARD` is never sent.
+    pub storage_class: Option<String>,
+    /// `AES256`, `aws:kms` or `aws:kms:KEY`.
+    pub sse: Option<String>,
+    pub checksums: Checksums,
+    /// What [`probe`](super::probe) found about conditional creation; `None`
+    /// while it was not asked.
+    pub conditional_create: Option<bool>,
+    /// Both directions together.
+    pub bandwidth_bytes_per_s: Option<u64>,
+    /// Parts of one object in flight.
+    pub concurrency: usize,
+    /// Tries after the first one.
+    pub retries: u32,
+    pub connect_timeout: Duration,
+    /// Until the first byte of an answer.
+    pub read_timeout: Duration,
+    /// Make the directory of a `file:` store if it is missing; for `init`.
+    pub create: bool,
+    /// Ends waits before a retry and for bandwidth.
+    pub stop: Stop,
+}
+
+impl StoreOptions {
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            endpoint: None,
+            region: None,
+            path_style: None,
+            storage_class: None,
+            sse: None,
+            checksums: Checksums::Always,
+            conditional_create: None,
+            bandwidth_bytes_per_s: None,
+            concurrency: 4,
+            retries: 6,
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(120),
+            create: false,
+            stop: Stop::new(),
+        }
+    }
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self::new("")
+    }
+}
