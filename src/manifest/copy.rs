@@ -13,14 +13,26 @@ pub enum ProofMethod {
 /// A pack was proven to be in the store, by this method, at this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackEvidence {
-    pub pack: PackId,
-    pub method: ProofMethod,
-    pub proven_ns: i64,
+    pack: PackId,
+    method: ProofMethod,
+    proven_ns: i64,
 }
 
 impl PackEvidence {
     /// Only the store room may call this.
     pub fn attest(pack: PackId, method: ProofMethod, proven_ns: i64) -> Self {
         Self { pack, method, proven_ns }
+    }
+
+    pub fn pack(&self) -> PackId {
+        self.pack
+    }
+
+    pub fn method(&self) -> ProofMethod {
+        self.method
+    }
+
+    pub fn proven_ns(&self) -> i64 {
+        self.proven_ns
     }
 }

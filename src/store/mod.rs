@@ -39,7 +39,7 @@ pub use faulty::{Fault, Faulty, Operation};
 pub use key::{BadKey, Key};
 pub use limited::Limited;
 pub use open::open;
-pub use options::{Checksums, StoreOptions};
+pub use options::{AccessKey, Checksums, StoreOptions};
 pub use probe::{Capabilities, probe};
 pub use prove::{prove, prove_stored};
 pub use retrying::{Retrying, RetryPlan};

@@ -1,10 +1,12 @@
 //! Where a store is and how to talk to it, free of any backend's types.
 //!
-//! Credentials are not here: the S3 backend takes them from the AWS chain
-//! (environment, profile files, web identity, container and instance roles),
-//! so that they reach neither a configuration file nor a log.
+//! Credentials come from the AWS chain (environment, profile files, web
+//! identity, container and instance roles) unless a program that embeds `hsm`,
+//! or a test, passes a key of its own; no configuration file holds one, and its
+//! debug form shows no secret.
 
 use crate::monitor::Stop;
+use std::fmt;
 use std::time::Duration;
 
 /// How many SHA-256 sums an S3 store is sent. A sum is always computed before
@@ -19,6 +21,19 @@ pub enum Checksums {
     WhenRequired,
 }
 
+/// A key pair that replaces the AWS chain.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    pub id: String,
+    pub secret: String,
+}
+
+impl fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccessKey({})", self.id)
+    }
+}
+
 /// Everything [`open`](super::open) needs to know.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -28,6 +43,8 @@ pub struct StoreOptions {
     pub endpoint: Option<String>,
     /// `None` asks the AWS chain, then takes `us-east-1`.
     pub region: Option<String>,
+    /// `None` asks the AWS chain.
+    pub access_key: Option<AccessKey>,
     /// Bucket in the path instead of the host name; `None` is path style for
     /// every endpoint of one's own.
     pub path_style: Option<bool>,
@@ -60,6 +77,7 @@ impl StoreOptions {
             url: url.into(),
             endpoint: None,
             region: None,
+            access_key: None,
             path_style: None,
             storage_class: None,
             sse: None,
@@ -79,5 +97,17 @@ impl StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self::new("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_in_the_debug_form() {
+        let mut options = StoreOptions::new("s3://b/p");
+        options.access_key = Some(AccessKey { id: "AKIA".into(), secret: "hush".into() });
+        assert!(!format!("{options:?}").contains("hush"));
     }
 }

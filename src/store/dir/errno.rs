@@ -54,9 +54,12 @@ pub(super) fn from_io(
 ) -> Error {
     let kind = Errno::from_io_error(&error).map_or(ErrorKind::Other, kind_of);
     let kind = match (operation, kind) {
-        // A write into the store meets ENOENT only when its directories vanish
-        // under it, and ENOTDIR when another object has the name of one.
-        ("put", ErrorKind::NotFound) => ErrorKind::BadRequest,
+        // A write meets ENOTDIR when another object has the name of one of its
+        // directories, and ENOENT only when they vanish while it runs.
+        ("put", ErrorKind::NotFound) if error.kind() == io::ErrorKind::NotADirectory => {
+            ErrorKind::BadRequest
+        }
+        ("put" | "open" | "list" | "sweep", ErrorKind::NotFound) => ErrorKind::Unreachable,
         (_, kind) => kind,
     };
     Error::new(kind, operation, subject, location).with_source(error)

@@ -5,11 +5,12 @@
 //! a link planted in the store leads out of it, and a file system mounted over
 //! or taken away from the path later is never mistaken for the store.
 //!
-//! An empty mount point looks like an empty store. So no operation is answered
-//! until the store's descriptor object ([`DESCRIPTOR_KEY`]) has been seen in
-//! the directory: before, everything but that object and the probe's scratch
-//! objects is [`ErrorKind::Unreachable`], and a write cannot land on the disk
-//! below a missing mount.
+//! An empty mount point looks like an empty store. So nothing is written,
+//! listed or said to be missing unless the store's descriptor object
+//! ([`DESCRIPTOR_KEY`]) is in the directory at that moment: without it,
+//! everything but that object and the probe's scratch objects is
+//! [`ErrorKind::Unreachable`], and a write cannot land on the disk below a
+//! missing mount.
 //!
 //! Writes (`write`): temporary name in the same directory, data synced, renamed,
 //! directory synced. Listing and sweeping (`list`) skip and remove what a
@@ -34,15 +35,12 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A directory as a store.
 #[derive(Debug)]
 pub struct DirectoryStore {
     path: PathBuf,
     root: OwnedFd,
-    /// The descriptor object was seen through `root`.
-    is_store: AtomicBool,
     /// Directories whose own entries are known to be durable.
     durable_dirs: Mutex<HashSet<String>>,
 }
@@ -72,7 +70,6 @@ impl DirectoryStore {
         Ok(Self {
             path: path.to_owned(),
             root,
-            is_store: AtomicBool::new(false),
             durable_dirs: Mutex::default(),
         })
     }
@@ -104,20 +101,14 @@ impl DirectoryStore {
         self.open_beneath(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
-    /// Fails unless this directory is known to be a store, or `subject` is
-    /// what makes it one.
+    /// Fails unless this directory is a store, or `subject` is what makes it
+    /// one.
     fn check_is_store(&self, operation: &'static str, subject: &str) -> Result<()> {
-        if self.is_store.load(Ordering::Relaxed)
-            || subject == DESCRIPTOR_KEY
-            || subject.starts_with(PROBE_PREFIX)
-        {
+        if subject == DESCRIPTOR_KEY || subject.starts_with(PROBE_PREFIX) {
             return Ok(());
         }
         match rustix::fs::statat(&self.root, DESCRIPTOR_KEY, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => {
-                self.is_store.store(true, Ordering::Relaxed);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(Errno::NOENT) => Err(Error::new(
                 ErrorKind::Unreachable,
                 operation,
@@ -133,10 +124,15 @@ impl DirectoryStore {
 
     /// An object's file and its size.
     fn open_object(&self, operation: &'static str, key: &Key) -> Result<(OwnedFd, Stat)> {
-        self.check_is_store(operation, key.as_str())?;
         let fail = |errno| self.error(errno, operation, key.as_str());
-        let file =
-            self.open_beneath(key.as_str(), OFlags::RDONLY | OFlags::NONBLOCK).map_err(fail)?;
+        let file = match self.open_beneath(key.as_str(), OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(file) => file,
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
+                self.check_is_store(operation, key.as_str())?;
+                return Err(fail(errno));
+            }
+            Err(errno) => return Err(fail(errno)),
+        };
         let stat = rustix::fs::fstat(&file).map_err(fail)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::new(ErrorKind::NotFound, operation, key.as_str(), self.location())
@@ -168,13 +164,15 @@ impl Store for DirectoryStore {
     fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
         let (file, stat) = self.open_object("get", key)?;
         let size_bytes = u64::try_from(stat.st_size).unwrap_or(0);
-        let range = range.unwrap_or(0..size_bytes);
         let fault = |kind, detail: String| {
             Err(Error::new(kind, "get", key.as_str(), self.location()).with_detail(detail))
         };
-        if range.start > range.end || (range.is_empty() && size_bytes > 0) {
+        if let Some(range) = &range
+            && range.is_empty()
+        {
             return fault(ErrorKind::BadRequest, format!("range {range:?} is empty"));
         }
+        let range = range.unwrap_or(0..size_bytes);
         if range.end > size_bytes {
             let detail = format!("bytes {range:?} wanted of an object of {size_bytes} bytes");
             return fault(ErrorKind::Integrity, detail);
