@@ -163,7 +163,9 @@ impl Area<'_> {
             assert_eq!((info.key, info.size_bytes), (key, len as u64));
             assert!(info.modified_ns > 1_500_000_000_000_000_000, "a time of this century");
         }
-        for name in ["names/ä ö+%26&=?#~", "names/UPPER lower", "names/it's (a) [name]!", "names/日本"] {
+        for name in
+            ["names/ä ö+%26&=?#~", "names/UPPER lower", "names/it's (a) [name]!", "names/日本"]
+        {
             let key = self.put(name, &noise(10, 3));
             assert_eq!(self.store.get(&key, None).expect("get").len(), 10, "{name}");
             let listed = collect_keys(self.store, key.as_str(), None).expect("list");
@@ -234,7 +236,8 @@ impl Area<'_> {
         assert_eq!(list("l", Some("l/zz")), [""; 0]);
         assert_eq!(list("nothing", None), [""; 0]);
         let mut sizes = Vec::new();
-        self.store.list(&self.key("l/b").to_string(), None, &mut |info| sizes.push(info.size_bytes))
+        self.store
+            .list(&self.key("l/b").to_string(), None, &mut |info| sizes.push(info.size_bytes))
             .expect("list");
         assert_eq!(sizes, [3, 6], "a listing gives sizes");
     }

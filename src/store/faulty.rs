@@ -198,7 +198,9 @@ impl<S: Store> Store for Faulty<S> {
 
     fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
         match self.enter(Operation::Get, key.as_str()) {
-            Some(Fault::FlipBit) => self.inner.get(key, range).map(|bytes| with_flipped_bit(&bytes)),
+            Some(Fault::FlipBit) => {
+                self.inner.get(key, range).map(|bytes| with_flipped_bit(&bytes))
+            }
             fault => self.run(fault, "get", key.as_str(), || self.inner.get(key, range)),
         }
     }

@@ -106,8 +106,23 @@ mod tests {
         let long_segment = "x".repeat(256);
         let long = "abcdefg/".repeat(126) + "x";
         for text in [
-            "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", ".tmp", "a/.b",
-            "a\nb", "a\0", "\u{7f}", &long_segment, &long,
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "../a",
+            "a/../b",
+            "a/./b",
+            ".tmp",
+            "a/.b",
+            "a\nb",
+            "a\0",
+            "\u{7f}",
+            &long_segment,
+            &long,
         ] {
             assert!(Key::new(text).is_err(), "{text:?}");
         }

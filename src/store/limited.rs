@@ -140,7 +140,8 @@ mod tests {
         let (_dir, store) = prepared_directory();
         let stop = Stop::new();
         let store = Limited::new(store, 1, stop.clone());
-        let put = |name| store.put(&key(name), Bytes::from_static(b"ten bytes!"), &Default::default());
+        let put =
+            |name| store.put(&key(name), Bytes::from_static(b"ten bytes!"), &Default::default());
         put("packs/a").expect("the line is free");
         stop.request();
         assert_eq!(put("packs/b").expect_err("stopped").kind(), ErrorKind::Stopped);

@@ -42,7 +42,7 @@ pub use open::open;
 pub use options::{AccessKey, Checksums, StoreOptions};
 pub use probe::{Capabilities, probe};
 pub use prove::{prove, prove_stored};
-pub use retrying::{Retrying, RetryPlan};
+pub use retrying::{RetryPlan, Retrying};
 pub use s3::S3Store;
 pub use sums::Sha256Sum;
 

@@ -4,9 +4,9 @@
 //! bandwidth. A directory is not retried: its failures do not heal in seconds,
 //! and the kernel retries what a network file system can.
 
+use super::StoreOptions;
 use super::retrying::RetryPlan;
 use super::{DirectoryStore, Error, ErrorKind, Limited, Result, Retrying, S3Store, Store};
-use super::StoreOptions;
 use std::path::PathBuf;
 
 enum Location {
@@ -41,9 +41,8 @@ pub fn open(options: &StoreOptions) -> Result<Box<dyn Store>> {
 }
 
 fn parse(url: &str) -> Result<Location> {
-    let refuse = |detail: &str| {
-        Err(Error::new(ErrorKind::BadRequest, "open", "", url).with_detail(detail))
-    };
+    let refuse =
+        |detail: &str| Err(Error::new(ErrorKind::BadRequest, "open", "", url).with_detail(detail));
     if let Some(path) = url.strip_prefix("file://") {
         if !path.starts_with('/') {
             return refuse("a directory store is written file:///absolute/path");
@@ -70,7 +69,8 @@ mod tests {
 
     #[test]
     fn a_url_that_is_no_store_is_refused_with_the_form_it_should_have() {
-        for url in ["", "/srv/store", "file://srv", "ftp://x/y", "s3://", "s3:///x", "s3://b/a//b"] {
+        for url in ["", "/srv/store", "file://srv", "ftp://x/y", "s3://", "s3:///x", "s3://b/a//b"]
+        {
             let error = parse(url).err().expect("not a store");
             assert_eq!(error.kind(), ErrorKind::BadRequest, "{url}");
         }

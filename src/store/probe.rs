@@ -9,7 +9,9 @@
 //! error: nothing may be kept there.
 
 use super::sums::{md5_hex, sha256};
-use super::{Error, ErrorKind, Key, PROBE_PREFIX, Precaution, PutOptions, Result, Sha256Sum, Store};
+use super::{
+    Error, ErrorKind, Key, PROBE_PREFIX, Precaution, PutOptions, Result, Sha256Sum, Store,
+};
 use crate::ids::PackId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

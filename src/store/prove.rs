@@ -30,8 +30,7 @@ pub fn prove(
 ) -> Result<PackEvidence> {
     check_names_pack(store, &receipt.key, pack)?;
     if receipt.size_bytes != sent.len() as u64 {
-        let detail =
-            format!("the receipt is for {} bytes, not {}", receipt.size_bytes, sent.len());
+        let detail = format!("the receipt is for {} bytes, not {}", receipt.size_bytes, sent.len());
         return Err(refusal(store, &receipt.key, ErrorKind::BadRequest, detail));
     }
     let method = if proven_by_head(store, capabilities, receipt, sent)? {
@@ -122,7 +121,12 @@ fn check_names_pack(store: &dyn Store, key: &Key, pack: PackId) -> Result<()> {
     if plain(key.split().1) == plain(&pack.to_string()) {
         return Ok(());
     }
-    Err(refusal(store, key, ErrorKind::BadRequest, format!("this is not the object of pack {pack}")))
+    Err(refusal(
+        store,
+        key,
+        ErrorKind::BadRequest,
+        format!("this is not the object of pack {pack}"),
+    ))
 }
 
 fn refusal(store: &dyn Store, key: &Key, kind: ErrorKind, detail: String) -> Error {

@@ -215,10 +215,7 @@ impl Front {
         misdeeds
     }
 
-    async fn answer(
-        &self,
-        request: Request<s3s::Body>,
-    ) -> Result<Response<s3s::Body>, io::Error> {
+    async fn answer(&self, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, io::Error> {
         let misdeeds = self.enter(&request);
         let does = |misdeed| misdeeds.contains(&misdeed);
         let method = request.method().clone();

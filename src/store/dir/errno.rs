@@ -36,12 +36,7 @@ fn kind_of(errno: Errno) -> ErrorKind {
 }
 
 /// The store's error for a failed system call.
-pub(super) fn error(
-    errno: Errno,
-    operation: &'static str,
-    subject: &str,
-    location: &str,
-) -> Error {
+pub(super) fn error(errno: Errno, operation: &'static str, subject: &str, location: &str) -> Error {
     from_io(errno.into(), operation, subject, location)
 }
 

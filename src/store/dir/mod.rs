@@ -67,11 +67,7 @@ impl DirectoryStore {
             }
             _ => fail(errno),
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            root,
-            durable_dirs: Mutex::default(),
-        })
+        Ok(Self { path: path.to_owned(), root, durable_dirs: Mutex::default() })
     }
 
     fn error(&self, errno: Errno, operation: &'static str, subject: &str) -> Error {

@@ -68,8 +68,7 @@ fn temporary_name() -> String {
 }
 
 fn write_temporary(dir: &OwnedFd, name: &str, body: &[u8]) -> io::Result<()> {
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::openat(dir, name, flags, FILE_MODE)?);
     // One write(2) for up to 2 GiB, unless the kernel takes less.
     file.write_all(body)?;

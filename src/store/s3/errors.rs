@@ -92,17 +92,32 @@ fn kind_of(status: u16, code: &str) -> ErrorKind {
     match code {
         "NoSuchKey" | "NoSuchVersion" | "NotFound" => ErrorKind::NotFound,
         "NoSuchBucket" => ErrorKind::Unreachable,
-        "NoSuchUpload" | "RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict"
-        | "InternalError" | "IncompleteBody" => ErrorKind::Transient,
+        "NoSuchUpload"
+        | "RequestTimeout"
+        | "OperationAborted"
+        | "ConditionalRequestConflict"
+        | "InternalError"
+        | "IncompleteBody" => ErrorKind::Transient,
         "PreconditionFailed" => ErrorKind::AlreadyExists,
-        "SlowDown" | "ServiceUnavailable" | "Busy" | "Throttling" | "ThrottlingException"
-        | "TooManyRequests" | "RequestLimitExceeded" | "SlowDownRead" | "SlowDownWrite" => {
-            ErrorKind::Throttled
-        }
-        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch"
-        | "InvalidRange" | "InvalidDigest" => ErrorKind::Integrity,
+        "SlowDown"
+        | "ServiceUnavailable"
+        | "Busy"
+        | "Throttling"
+        | "ThrottlingException"
+        | "TooManyRequests"
+        | "RequestLimitExceeded"
+        | "SlowDownRead"
+        | "SlowDownWrite" => ErrorKind::Throttled,
+        "BadDigest"
+        | "XAmzContentSHA256Mismatch"
+        | "XAmzContentChecksumMismatch"
+        | "InvalidRange"
+        | "InvalidDigest" => ErrorKind::Integrity,
         "InvalidObjectState" => ErrorKind::Archived,
-        "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage" | "EntityTooLarge"
+        "QuotaExceeded"
+        | "XMinioStorageFull"
+        | "InsufficientStorage"
+        | "EntityTooLarge"
         | "XMinioAdminBucketQuotaExceeded" => ErrorKind::Full,
         "NotImplemented" => ErrorKind::Unsupported,
         _ => kind_of_status(status),

@@ -6,7 +6,7 @@
 //! a body is transient: it says nothing about the object.
 
 use super::{S3Store, bare_etag, nanos_of};
-use crate::store::{ErrorKind, Key, ObjectInfo, Result, Sha256Sum};
+use crate::store::{Error, ErrorKind, Key, ObjectInfo, Result, Sha256Sum};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
@@ -25,15 +25,14 @@ impl S3Store {
             None => None,
         };
         let header = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
-        let answer = self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(self.full_key(key))
-            .set_range(header)
-            .send()
-            .await
-            .map_err(|error| self.sdk_error(error, "get", key.as_str()))?;
+        let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key));
+        let answer = match request.set_range(header).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = self.sdk_error(error, "get", key.as_str());
+                return Err(self.blaming_the_bucket(error, key).await);
+            }
+        };
         self.bucket_seen.store(true, Ordering::Relaxed);
         let announced = answer.content_length().and_then(|len| u64::try_from(len).ok());
         let Some(len) = wanted.or(announced) else {
@@ -52,7 +51,10 @@ impl S3Store {
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| {
                 self.error(ErrorKind::Transient, "get", key.as_str())
-                    .with_detail(format!("the connection broke after {} of {len} bytes", bytes.len()))
+                    .with_detail(format!(
+                        "the connection broke after {} of {len} bytes",
+                        bytes.len()
+                    ))
                     .with_source(error)
             })?;
             if bytes.len() + piece.len() > size {
@@ -83,10 +85,7 @@ impl S3Store {
             Ok(answer) => answer,
             Err(error) => {
                 let error = self.sdk_error(error, "head", key.as_str());
-                if error.is_not_found() {
-                    self.check_bucket(key).await?;
-                }
-                return Err(error);
+                return Err(self.blaming_the_bucket(error, key).await);
             }
         };
         self.bucket_seen.store(true, Ordering::Relaxed);
@@ -106,24 +105,27 @@ impl S3Store {
         })
     }
 
-    /// A HEAD's 404 has no body to tell a missing object from a missing bucket.
-    async fn check_bucket(&self, key: &Key) -> Result<()> {
-        if self.bucket_seen.load(Ordering::Relaxed) {
-            return Ok(());
+    /// The answer to a HEAD has no body to tell a missing object from a missing
+    /// bucket, and not every server tells them apart in others. So the bucket
+    /// is asked for before the first object is called missing.
+    async fn blaming_the_bucket(&self, error: Error, key: &Key) -> Error {
+        if !error.is_not_found() || self.bucket_seen.load(Ordering::Relaxed) {
+            return error;
         }
+        let operation = error.operation();
         match self.client.head_bucket().bucket(&self.bucket).send().await {
             Ok(_) => {
                 self.bucket_seen.store(true, Ordering::Relaxed);
-                Ok(())
+                error
             }
-            Err(error) => match self.sdk_error(error, "head", key.as_str()) {
-                error if error.is_not_found() => Err(self
-                    .error(ErrorKind::Unreachable, "head", key.as_str())
+            Err(about_bucket) => match self.sdk_error(about_bucket, operation, key.as_str()) {
+                about_bucket if about_bucket.is_not_found() => self
+                    .error(ErrorKind::Unreachable, operation, key.as_str())
                     .with_detail(format!(
                         "{} knows no bucket {} (create the bucket, or correct the store's URL)",
                         self.server, self.bucket
-                    ))),
-                error => Err(error),
+                    )),
+                about_bucket => about_bucket,
             },
         }
     }

@@ -20,8 +20,8 @@ mod tests;
 mod trial;
 
 use super::{
-    Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result, Store,
-    StoreOptions, SweepStats,
+    Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result,
+    Store, StoreOptions, SweepStats,
 };
 use crate::fault;
 use aws_sdk_s3::Client;

@@ -12,9 +12,7 @@ use crate::store::sums::sha256;
 use crate::store::{Checksums, ErrorKind, Key, PutReceipt, Result, Sha256Sum};
 use aws_sdk_s3::config::Builder as ConfigOverride;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{
-    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, StorageClass,
-};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, StorageClass};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -152,9 +150,7 @@ impl S3Store {
     ) -> Result<PutReceipt> {
         let mut waiting: VecDeque<(i32, Bytes)> = (1..)
             .zip((0..body.len()).step_by(part_bytes))
-            .map(|(number, start)| {
-                (number, body.slice(start..body.len().min(start + part_bytes)))
-            })
+            .map(|(number, start)| (number, body.slice(start..body.len().min(start + part_bytes))))
             .collect();
         let mut sums = vec![[0; 32]; waiting.len()];
         let mut done = Vec::with_capacity(waiting.len());

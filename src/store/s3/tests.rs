@@ -1,8 +1,8 @@
 use super::super::contract::{self, collect_keys, key, noise};
-use super::super::s3_server::{
-    ACCESS_KEY_ID, BUCKET, Misdeed, S3Server, SECRET_ACCESS_KEY, Seen,
+use super::super::s3_server::{ACCESS_KEY_ID, BUCKET, Misdeed, S3Server, SECRET_ACCESS_KEY, Seen};
+use super::super::{
+    AccessKey, Capabilities, Faulty, Limited, RetryPlan, Retrying, open, probe, prove,
 };
-use super::super::{AccessKey, Capabilities, RetryPlan, Retrying, open, probe, prove};
 use super::*;
 use crate::ids::PackId;
 use crate::manifest::ProofMethod;
@@ -65,9 +65,8 @@ fn a_whole_bucket_opened_by_url_keeps_the_contract() {
 #[test]
 fn wrappers_keep_the_contract() {
     let (_server, store) = server_and_store();
-    contract::check(&Retrying::new(&store, QUICK, Stop::new()));
-    contract::check(&super::super::Limited::new(&store, 1 << 40, Stop::new()));
-    contract::check(&super::super::Faulty::lenient(&store));
+    let limited = Limited::new(Faulty::lenient(store), 1 << 40, Stop::new());
+    contract::check(&Retrying::new(limited, QUICK, Stop::new()));
 }
 
 #[test]
@@ -85,6 +84,36 @@ fn a_real_server_keeps_the_contract() {
     contract::check(&*store);
     contract::check_paging(&*store, 1005);
     eprintln!("{}: {:?}", options.url, contract::check_proofs(&*store));
+    let store = S3Store::connect(&bucket, "hsm-contract", &options).expect("connect");
+    check_sweep(&store);
+    check_archive_class(&store);
+}
+
+/// Stale multipart uploads go, young ones stay.
+fn check_sweep(store: &S3Store) {
+    let abandoned = key("packs/abandoned");
+    store.runtime.block_on(store.create_upload(&abandoned, None)).expect("an upload");
+    match store.sweep(1) {
+        Ok(swept) => assert_eq!(swept.removed, 0, "nothing is that old"),
+        Err(error) => return assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+    }
+    assert!(store.sweep(i64::MAX).expect("sweep").removed >= 1, "the abandoned upload");
+    assert_eq!(store.sweep(i64::MAX).expect("sweep").removed, 0, "nothing is left");
+}
+
+/// Where archive classes exist, an archived object has its own kind.
+fn check_archive_class(store: &S3Store) {
+    let cold = key("packs/cold");
+    let glacier = PutOptions { storage_class: Some("GLACIER".to_owned()), ..REPLACE };
+    if let Err(error) = store.put(&cold, noise(10, 1), &glacier) {
+        return assert_eq!(error.kind(), ErrorKind::BadRequest, "{error}");
+    }
+    let listed = store.head(&cold).expect("head").storage_class;
+    let got = store.get(&cold, None);
+    store.delete(&cold).expect("delete");
+    if listed.as_deref() == Some("GLACIER") {
+        assert_eq!(kind(got), ErrorKind::Archived);
+    }
 }
 
 #[test]
@@ -264,8 +293,7 @@ fn the_probe_finds_what_the_server_does() {
     };
     assert_eq!(probe(&store, 1).expect("probe"), honest);
     server.misbehave(None, u32::MAX, Misdeed::IgnoreSums);
-    let wanted =
-        Capabilities { refuses_wrong_checksum: false, returns_checksum: false, ..honest };
+    let wanted = Capabilities { refuses_wrong_checksum: false, returns_checksum: false, ..honest };
     assert_eq!(probe(&store, 2).expect("probe"), wanted);
     assert_eq!(collect_keys(&store, "probe/", None).expect("list"), [""; 0]);
 }

@@ -85,9 +85,7 @@ fn refused(sent: Result<PutReceipt>, reasons: &[ErrorKind]) -> Result<bool> {
     match sent {
         Ok(_) => Ok(false),
         Err(error) if reasons.contains(&error.kind()) => Ok(true),
-        Err(error)
-            if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::BadRequest) =>
-        {
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::BadRequest) => {
             Ok(false)
         }
         Err(error) => Err(error),
