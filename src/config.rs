@@ -2,7 +2,7 @@
 
 use crate::chunk::Chunking;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {what}; {mend}")]
@@ -41,9 +41,21 @@ pub struct Config {
 }
 
 impl Config {
+    pub fn template(_: &Template<'_>) -> String {
+        todo!("another room")
+    }
+
     pub fn parse(_name: &str, _text: &str) -> Result<Self, Vec<ConfigError>> {
         todo!("another room")
     }
+}
+
+pub struct Template<'a> {
+    pub store: &'a StoreSection,
+    pub state_dir: &'a Path,
+    pub policy_dir: &'a Path,
+    pub key_file: Option<&'a Path>,
+    pub roots: &'a [PathBuf],
 }
 
 #[derive(Debug, Clone)]

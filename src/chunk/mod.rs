@@ -44,3 +44,9 @@ pub enum Chunking {
     #[default]
     Fixed,
 }
+
+impl Protection {
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted)
+    }
+}

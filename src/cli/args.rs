@@ -58,11 +58,11 @@ pub struct Global {
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 
-    /// Use this configuration file
+    /// Use this configuration file; the variable HSM_CONFIG does the same
     ///
-    /// Without it: /etc/hsm/config.toml for root, hsm/config.toml in the XDG
+    /// Without either: /etc/hsm/config.toml for root, hsm/config.toml in the XDG
     /// configuration directory (~/.config) for others.
-    #[arg(long, global = true, value_name = "FILE", env = "HSM_CONFIG", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "HSM_CONFIG", hide_env = true)]
     pub config: Option<PathBuf>,
 }
 

@@ -28,6 +28,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// The state DB's setting that keeps what the store was found to do, as JSON of
+/// `store::Capabilities`.
+pub const CAPABILITIES_SETTING: &str = "store.capabilities";
+
 /// The environment of one command.
 pub struct Context {
     pub global: Global,

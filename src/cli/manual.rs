@@ -32,10 +32,21 @@ pub fn completions() -> Vec<Page> {
     [(Shell::Bash, "hsm.bash"), (Shell::Zsh, "_hsm"), (Shell::Fish, "hsm.fish")]
         .map(|(shell, name)| {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "hsm", &mut text);
+            clap_complete::generate(shell, &mut visible(), "hsm", &mut text);
             (name.to_owned(), text)
         })
         .into()
+}
+
+/// The definition without hidden commands, which completions would show.
+fn visible() -> Command {
+    let whole = Cli::command();
+    let shown = whole.get_subcommands().filter(|nested| !nested.is_hide_set()).cloned();
+    Command::new("hsm")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_subcommand(true)
+        .args(whole.get_arguments().cloned())
+        .subcommands(shown)
 }
 
 fn add_pages(command: &Command, pages: &mut Vec<Page>) {
@@ -68,7 +79,19 @@ fn page(command: &Command) -> io::Result<Page> {
         sections(exit::TABLE, &mut roff);
         roff.extend_from_slice(b".SH \"SEE ALSO\"\n\\fBhsm\\fR(1)\n");
     }
-    Ok((format!("{name}.1"), roff))
+    Ok((format!("{name}.1"), without_idle_breaks(&roff)))
+}
+
+/// Drops `.br` next to `.sp`, which `mandoc -T lint` calls skipped.
+fn without_idle_breaks(roff: &[u8]) -> Vec<u8> {
+    let lines: Vec<&[u8]> = roff.split_inclusive(|byte| *byte == b'\n').collect();
+    let is = |at: Option<usize>, wanted: &[u8]| {
+        at.and_then(|at| lines.get(at)).is_some_and(|line| *line == wanted)
+    };
+    let idle = |at: usize| {
+        is(Some(at), b".br\n") && (is(at.checked_sub(1), b".sp\n") || is(Some(at + 1), b".sp\n"))
+    };
+    (0..lines.len()).filter(|at| !idle(*at)).flat_map(|at| lines[at].to_vec()).collect()
 }
 
 /// Text under headings that end in a colon, shown as typed: `Examples:` and
@@ -115,6 +138,21 @@ mod tests {
             String::from_utf8(roff).unwrap(),
             ".SH \"EXAMPLES\"\n.nf\nhsm find \\-0 \\(aqa\\(aq\n.fi\n.PP\nMore words.\n"
         );
+    }
+
+    #[test]
+    fn only_breaks_beside_a_space_are_dropped() {
+        let text = b"a\n.br\n.sp\n.br\nb\n.br\nc\n";
+        assert_eq!(without_idle_breaks(text), b"a\n.sp\nb\n.br\nc\n");
+    }
+
+    #[test]
+    fn completions_show_no_hidden_command() {
+        for (name, text) in completions() {
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains("recall"), "{name}");
+            assert!(!text.contains("generate"), "{name}");
+        }
     }
 
     #[test]

@@ -178,8 +178,7 @@ mod tests {
     fn written(json: bool, escape: bool, use_it: impl FnOnce(&Output)) -> Vec<u8> {
         let kept = Kept::default();
         use_it(&Output::new(Box::new(kept.clone()), json, false, escape));
-        let bytes = kept.0.lock().unwrap().clone();
-        bytes
+        kept.0.lock().unwrap().clone()
     }
 
     #[test]

@@ -67,6 +67,11 @@ impl Progress {
         }
     }
 
+    /// What a person must read, also with `--quiet`.
+    pub fn warn(&self, text: &str) {
+        self.say(text);
+    }
+
     /// One line on stderr, above the bar if there is one. A stderr that went
     /// away must not end the run.
     fn say(&self, line: &str) {

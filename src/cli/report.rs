@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
-use crate::{state, store};
+use crate::{manifest, state, store};
 use std::error::Error as StdError;
 use std::io;
 
@@ -42,6 +42,13 @@ pub fn json(error: &Error) -> serde_json::Value {
     })
 }
 
+/// An error with its causes in one line, for findings and tables.
+pub fn one_line(error: &Error) -> String {
+    let mut parts = vec![error.to_string()];
+    parts.extend(causes(error));
+    parts.join(": ")
+}
+
 /// What each source says, without repeating what its parent already said.
 pub fn causes(error: &dyn StdError) -> Vec<String> {
     let mut said = error.to_string();
@@ -67,6 +74,10 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Interrupted => "the same command again: it continues where it stopped".into(),
         Error::Policy(_) => "hsm policy check FILE, until it is silent".into(),
         Error::Config(_) => "mend the file at the lines named".into(),
+        Error::Manifest(manifest::Error::KeyMissing { .. } | manifest::Error::WrongKey { .. }) => {
+            "the key file that was made with this store (hsm init --key-file FILE)".into()
+        }
+        Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
         Error::State(error) => return state_hint(error),
         Error::Store(error) => return store_hint(error.kind()),
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -113,7 +113,7 @@ pub fn open(_options: &StoreOptions) -> Result<Box<dyn Store>> {
     todo!("another room")
 }
 
-#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Capabilities {
     pub refuses_wrong_checksum: bool,
     pub refuses_wrong_part_checksum: bool,

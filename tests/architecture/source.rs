@@ -43,8 +43,9 @@ impl Source {
         let whole = |at: usize| {
             let before = self.code[..at].chars().next_back();
             let after = self.code[at + needle.len()..].chars().next();
-            !(starts_in_word && before.is_some_and(is_word))
-                && !(ends_in_word && after.is_some_and(is_word))
+            let inside = starts_in_word && before.is_some_and(is_word);
+            let goes_on = ends_in_word && after.is_some_and(is_word);
+            !inside && !goes_on
         };
         self.code
             .match_indices(needle)
@@ -112,8 +113,8 @@ fn token_len(rest: &str, before: &str) -> usize {
     if rest.starts_with("/*") {
         return rest.find("*/").map_or(rest.len(), |at| at + 2);
     }
-    if rest.starts_with('"') {
-        return 1 + quoted_len(&rest[1..], '"');
+    if let Some(body) = rest.strip_prefix('"') {
+        return 1 + quoted_len(body, '"');
     }
     if before.ends_with(is_word) {
         return one;
@@ -123,8 +124,8 @@ fn token_len(rest: &str, before: &str) -> usize {
         let open = rest.find('"').expect("a raw string has a quote") + 1;
         return rest[open..].find(&close).map_or(rest.len(), |at| open + at + close.len());
     }
-    if rest.starts_with("b\"") {
-        return 2 + quoted_len(&rest[2..], '"');
+    if let Some(body) = rest.strip_prefix("b\"") {
+        return 2 + quoted_len(body, '"');
     }
     if let Some(body) = rest.strip_prefix('\'') {
         let mut letters = body.chars();
