@@ -39,10 +39,9 @@ pub enum Protection {
     Encrypted,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunking {
-    #[default]
-    Fixed,
+    Fixed { size_bytes: u32 },
 }
 
 impl Protection {

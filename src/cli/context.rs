@@ -22,7 +22,7 @@ use crate::monitor::Stop;
 use crate::os::{lock::LockError, lock::RunLock, process, signals::StopSignal};
 use crate::policy::PolicySet;
 use crate::state::{RootRow, StateDb};
-use crate::store::{self, Store, StoreOptions};
+use crate::store::{self, Capabilities, Store, StoreOptions};
 use crate::units;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -74,13 +74,15 @@ impl Context {
         outcome.with("failed_files", failed)
     }
 
-    /// The places of configuration, policies and state for this user.
+    /// The places of configuration, policies and state for this user;
+    /// `--config` moves the policies with it.
     pub fn paths(&self) -> ConfigPaths {
-        let mut paths = config::locate(&|name| std::env::var_os(name), process::is_root());
-        if let Some(file) = &self.global.config {
-            paths.config_file.clone_from(file);
-        }
-        paths
+        let named = self.global.config.as_ref();
+        let env = |name: &str| match (name, named) {
+            ("HSM_CONFIG", Some(file)) => Some(file.clone().into_os_string()),
+            _ => std::env::var_os(name),
+        };
+        config::locate(&env, process::is_root())
     }
 
     /// The configuration; [`Error::NotInitialised`] when there is none.
@@ -127,22 +129,30 @@ impl Context {
         Ok(StateDb::open_read_only(&existing_state(config)?)?)
     }
 
-    pub fn store(&self, config: &Config) -> Result<Box<dyn Store>, Error> {
-        Ok(store::open(&self.store_options(&config.store))?)
+    /// The store; what it was found to do comes from the state DB.
+    pub fn store(&self, config: &Config, state: Option<&StateDb>) -> Result<Box<dyn Store>, Error> {
+        let mut options = self.store_options(&config.store);
+        let recorded = state.map(capabilities).transpose()?.flatten();
+        options.conditional_create = recorded.map(|found| found.conditional_create);
+        Ok(store::open(&options)?)
     }
 
     /// The store's options out of the configuration; a stop ends its waits.
     pub fn store_options(&self, section: &StoreSection) -> StoreOptions {
-        StoreOptions {
-            endpoint: section.endpoint.clone(),
-            region: section.region.clone(),
-            path_style: section.path_style,
-            storage_class: section.storage_class.clone(),
-            sse: section.sse.clone(),
-            bandwidth_bytes_per_s: section.bandwidth_bytes_per_s,
-            stop: self.stop.clone(),
-            ..StoreOptions::new(&section.url)
-        }
+        let mut options = StoreOptions::new(&section.url);
+        options.endpoint.clone_from(&section.endpoint);
+        options.region.clone_from(&section.region);
+        options.path_style = section.path_style.then_some(true);
+        options.storage_class.clone_from(&section.storage_class);
+        options.sse.clone_from(&section.sse);
+        options.checksums = match section.checksums {
+            config::Checksums::Always => store::Checksums::Always,
+            config::Checksums::WhenRequired => store::Checksums::WhenRequired,
+        };
+        options.bandwidth_bytes_per_s = section.bandwidth;
+        options.concurrency = section.concurrency.unwrap_or(options.concurrency);
+        options.stop = self.stop.clone();
+        options
     }
 
     /// Locks these roots for this run; [`Error::Locked`] names who has one.
@@ -154,6 +164,14 @@ impl Context {
         names.dedup();
         names.iter().map(|name| acquire(&dir.join(name))).collect()
     }
+}
+
+/// What the store was found to do when it was last tried; `None` before that,
+/// when nothing may be relied on.
+pub fn capabilities(state: &StateDb) -> Result<Option<Capabilities>, Error> {
+    let text = state.setting(CAPABILITIES_SETTING)?;
+    // A later version's findings that this one cannot read are no findings.
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// Takes a lock that an ending process gives back.

@@ -82,16 +82,18 @@ fn page(command: &Command) -> io::Result<Page> {
     Ok((format!("{name}.1"), without_idle_breaks(&roff)))
 }
 
-/// Drops `.br` next to `.sp`, which `mandoc -T lint` calls skipped.
+/// Drops `.br` next to a blank line or `.sp`, which `mandoc -T lint` calls
+/// skipped.
 fn without_idle_breaks(roff: &[u8]) -> Vec<u8> {
     let lines: Vec<&[u8]> = roff.split_inclusive(|byte| *byte == b'\n').collect();
-    let is = |at: Option<usize>, wanted: &[u8]| {
-        at.and_then(|at| lines.get(at)).is_some_and(|line| *line == wanted)
+    let is_space = |at: Option<usize>| {
+        let line = at.and_then(|at| lines.get(at));
+        line.is_some_and(|line| matches!(*line, b"\n" | b".sp\n"))
     };
-    let idle = |at: usize| {
-        is(Some(at), b".br\n") && (is(at.checked_sub(1), b".sp\n") || is(Some(at + 1), b".sp\n"))
+    let is_idle = |at: usize| {
+        lines[at] == b".br\n" && (is_space(at.checked_sub(1)) || is_space(Some(at + 1)))
     };
-    (0..lines.len()).filter(|at| !idle(*at)).flat_map(|at| lines[at].to_vec()).collect()
+    (0..lines.len()).filter(|at| !is_idle(*at)).flat_map(|at| lines[at].to_vec()).collect()
 }
 
 /// Text under headings that end in a colon, shown as typed: `Examples:` and
@@ -142,8 +144,8 @@ mod tests {
 
     #[test]
     fn only_breaks_beside_a_space_are_dropped() {
-        let text = b"a\n.br\n.sp\n.br\nb\n.br\nc\n";
-        assert_eq!(without_idle_breaks(text), b"a\n.sp\nb\n.br\nc\n");
+        let text = b"a\n.br\n\n.br\nb\n.br\nc\n";
+        assert_eq!(without_idle_breaks(text), b"a\n\nb\n.br\nc\n");
     }
 
     #[test]

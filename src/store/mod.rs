@@ -80,6 +80,13 @@ pub trait Store: Send + Sync {
     fn delete(&self, key: &Key) -> Result<()>;
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checksums {
+    #[default]
+    Always,
+    WhenRequired,
+}
+
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub url: String,
@@ -88,7 +95,10 @@ pub struct StoreOptions {
     pub path_style: Option<bool>,
     pub storage_class: Option<String>,
     pub sse: Option<String>,
+    pub checksums: Checksums,
+    pub conditional_create: Option<bool>,
     pub bandwidth_bytes_per_s: Option<u64>,
+    pub concurrency: usize,
     pub create: bool,
     pub stop: Stop,
 }
@@ -102,7 +112,10 @@ impl StoreOptions {
             path_style: None,
             storage_class: None,
             sse: None,
+            checksums: Checksums::Always,
+            conditional_create: None,
             bandwidth_bytes_per_s: None,
+            concurrency: 4,
             create: false,
             stop: Stop::new(),
         }

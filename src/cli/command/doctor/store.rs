@@ -2,7 +2,7 @@
 //! it be trusted to do. The last decides how copies are proven.
 
 use super::{Finding, bad, good, note, warning};
-use crate::cli::context::{CAPABILITIES_SETTING, Context};
+use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
 use crate::cli::{key_file, report};
 use crate::config::Config;
@@ -11,7 +11,7 @@ use crate::state::StateDb;
 use crate::store::{self, Capabilities, DESCRIPTOR_KEY, Key, Store};
 
 pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec<Finding> {
-    let store = match context.store(config) {
+    let store = match context.store(config, state) {
         Ok(store) => store,
         Err(error) => return vec![bad("reachable", report::one_line(&error))],
     };
@@ -67,8 +67,7 @@ fn capabilities(found: Capabilities, state: Option<&StateDb>) -> Vec<Finding> {
     if !found.conditional_create {
         findings.push(note("create-new", "not honoured; hsm never uses a name twice anyway"));
     }
-    let recorded = state.and_then(|state| state.setting(CAPABILITIES_SETTING).ok().flatten());
-    let before = recorded.and_then(|text| serde_json::from_str::<Capabilities>(&text).ok());
+    let before = state.and_then(|state| context::capabilities(state).ok().flatten());
     if before.is_some_and(|before| before != found) {
         findings
             .push(warning("changed", "the store behaves otherwise than at hsm init: run it again"));

@@ -8,7 +8,7 @@ use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
 use crate::cli::locate;
 use crate::cli::output::escaped_path;
-use crate::config::{Config, StoreSection};
+use crate::config::{Checksums, Config, StoreSection};
 use crate::os::RootDir;
 use crate::state::StateDb;
 use std::path::{Path, PathBuf};
@@ -91,8 +91,12 @@ fn store_section(
         url,
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
-        path_style: args.path_style.then_some(true),
-        ..StoreSection::default()
+        path_style: args.path_style,
+        storage_class: None,
+        sse: None,
+        checksums: Checksums::Always,
+        bandwidth: None,
+        concurrency: None,
     })
 }
 

@@ -5,75 +5,58 @@
 use super::checks::Plan;
 use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
-use crate::config::{Config, Template};
-use serde::Deserialize;
+use crate::config::{self, Config, TemplateValues};
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Makes the file name every root of the plan.
 pub fn settle(plan: &Plan) -> Result<(), Error> {
     let path = &plan.config_file;
-    let new: Vec<PathBuf> = plan.new_roots.iter().map(|root| root.path.clone()).collect();
-    let all: Vec<PathBuf> = plan.known_roots.iter().chain(&new).cloned().collect();
-    let text = match &plan.written {
-        None => Config::template(&Template {
-            store: &plan.store,
-            state_dir: &plan.state_dir,
-            policy_dir: &plan.policy_dir,
-            key_file: plan.key_file.as_deref(),
-            roots: &all,
-        }),
-        Some(config) => {
-            let missing: Vec<PathBuf> =
-                all.iter().filter(|root| !config.roots.contains(root)).cloned().collect();
-            if missing.is_empty() {
-                return Ok(());
-            }
-            let old = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-            with_roots(&old, &missing).ok_or_else(|| by_hand(path, &missing))?
-        }
+    let name = path.to_string_lossy();
+    let new = plan.new_roots.iter().map(|root| root.path.as_path());
+    let roots = plan.known_roots.iter().map(|root| root.as_path()).chain(new);
+    let roots =
+        roots.map(|root| text_of(root).map(str::to_owned)).collect::<Result<Vec<_>, _>>()?;
+    let old = match &plan.written {
+        None => None,
+        Some(_) => Some(std::fs::read_to_string(path).map_err(Error::io("read", path))?),
     };
-    Config::parse(&path.to_string_lossy(), &text).map_err(Error::Config)?;
+    let text = match &old {
+        None => fresh(plan, &roots)?,
+        Some(old) => roots
+            .iter()
+            .try_fold(old.clone(), |text, root| config::add_root(&name, &text, root))
+            .map_err(Error::Config)?,
+    };
+    Config::parse(&name, &text).map_err(Error::Config)?;
+    if old.as_ref() == Some(&text) {
+        return Ok(());
+    }
     replace(path, &text).map_err(Error::io("write", path))
 }
 
-fn by_hand(path: &Path, missing: &[PathBuf]) -> Error {
-    let names: Vec<String> = missing.iter().map(|root| escaped_path(root)).collect();
-    Error::refused(
-        format!("the roots in {} cannot be changed without spoiling it", escaped_path(path)),
-        format!("add {} to its list of roots by hand", names.join(", ")),
-    )
+fn fresh(plan: &Plan, roots: &[String]) -> Result<String, Error> {
+    Ok(Config::template(&TemplateValues {
+        roots,
+        state_dir: text_of(&plan.state_dir)?,
+        policy_dir: text_of(&plan.policy_dir)?,
+        store_url: &plan.store.url,
+        endpoint: plan.store.endpoint.as_deref(),
+        region: plan.store.region.as_deref(),
+        path_style: plan.store.path_style,
+        storage_class: plan.store.storage_class.as_deref(),
+        key_file: plan.key_file.as_deref().map(text_of).transpose()?,
+    }))
 }
 
-/// The same text with `more` at the end of the list `roots`; `None` where there
-/// is no such list of texts.
-fn with_roots(text: &str, more: &[PathBuf]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Listed {
-        roots: toml::Spanned<Vec<String>>,
-    }
-    let listed: Listed = toml::from_str(text).ok()?;
-    let span = listed.roots.span();
-    let inside = text.get(span.clone())?.strip_prefix('[')?.strip_suffix(']')?;
-    let added: Vec<String> = more.iter().map(|root| quoted(root)).collect::<Option<_>>()?;
-    let separator = match () {
-        () if listed.roots.get_ref().is_empty() => "",
-        () if inside.trim_end().ends_with(',') => " ",
-        () => ", ",
-    };
-    let list = format!("[{}{separator}{}]", inside.trim_end(), added.join(", "));
-    let changed = format!("{}{list}{}", &text[..span.start], &text[span.end..]);
-    // A comment at the end of the list would have swallowed what was added.
-    let read_back: Listed = toml::from_str(&changed).ok()?;
-    let wanted = listed.roots.get_ref().len() + more.len();
-    (read_back.roots.get_ref().len() == wanted).then_some(changed)
-}
-
-/// A TOML string of a path.
-fn quoted(path: &Path) -> Option<String> {
-    Some(toml::Value::String(path.to_str()?.to_owned()).to_string())
+/// TOML is UTF-8, so every path in it must be.
+fn text_of(path: &Path) -> Result<&str, Error> {
+    path.to_str().ok_or_else(|| {
+        let what = format!("{} is not UTF-8, as the configuration must be", escaped_path(path));
+        Error::refused(what, "another path")
+    })
 }
 
 /// Atomic and durable; readable by all, as there are no secrets in it.
@@ -91,34 +74,6 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn added(text: &str) -> Option<String> {
-        with_roots(text, &[PathBuf::from("/srv/new")])
-    }
-
-    #[test]
-    fn a_root_joins_the_list_and_everything_else_stays() {
-        let text = "# mine\nroots = [\"/srv/a\"] # two\nstate_dir = \"/x\"\n";
-        let wanted = "# mine\nroots = [\"/srv/a\", \"/srv/new\"] # two\nstate_dir = \"/x\"\n";
-        assert_eq!(added(text).as_deref(), Some(wanted));
-        assert_eq!(added("roots = []").as_deref(), Some("roots = [\"/srv/new\"]"));
-        let lines = "roots = [\n  \"/srv/a\",\n]\n";
-        assert_eq!(added(lines).as_deref(), Some("roots = [\n  \"/srv/a\", \"/srv/new\"]\n"));
-    }
-
-    #[test]
-    fn a_comment_at_the_end_of_the_list_does_not_swallow_the_root() {
-        let text = "roots = [\n  \"/srv/a\", # the first\n]\n";
-        assert_eq!(added(text), None);
-    }
-
-    #[test]
-    fn a_path_is_quoted_as_toml_wants_it() {
-        assert_eq!(quoted(Path::new("/srv/a")).as_deref(), Some("\"/srv/a\""));
-        let odd = quoted(Path::new("/srv/\"b\"\n")).expect("UTF-8");
-        let back: toml::Table = toml::from_str(&format!("x = {odd}")).expect("a TOML string");
-        assert_eq!(back["x"].as_str(), Some("/srv/\"b\"\n"));
-    }
 
     #[test]
     fn a_replaced_file_is_whole_and_readable() {

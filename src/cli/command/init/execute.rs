@@ -8,6 +8,7 @@ use crate::cli::context::{self, CAPABILITIES_SETTING, Context};
 use crate::cli::error::Error;
 use crate::cli::key_file;
 use crate::cli::output::escaped_path;
+use crate::config::ChunkingSection;
 use crate::ids::{NodeId, StoreId};
 use crate::manifest::StoreDescriptor;
 use crate::state::StateDb;
@@ -67,7 +68,7 @@ fn settle_descriptor(context: &Context, plan: &Plan, store: &dyn Store) -> Resul
     let descriptor = StoreDescriptor::new(
         StoreId::fresh(),
         context.now_ns(),
-        Chunking::default(),
+        Chunking::Fixed { size_bytes: chunk_bytes(plan) },
         master.as_ref(),
     );
     let options = PutOptions { create_new: true, ..PutOptions::default() };
@@ -126,6 +127,14 @@ fn settle_state(context: &Context, plan: &Plan, store_id: StoreId) -> Result<Sta
         return Err(Error::refused(what, "the store it belongs to, or another --state-dir"));
     }
     Ok(state)
+}
+
+/// The configuration's chunk size, for a store made after it was edited.
+fn chunk_bytes(plan: &Plan) -> u32 {
+    plan.written
+        .as_ref()
+        .map_or(ChunkingSection::default(), |config| config.chunking.clone())
+        .size_bytes
 }
 
 fn make_dir(path: &Path) -> Result<(), Error> {
