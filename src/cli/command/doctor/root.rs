@@ -1,0 +1,198 @@
+//! Checks of one root: the mount it is on, and everything a stub needs, tried
+//! on a probe file that is removed on every way out.
+
+use super::{Finding, bad, good, note, warning};
+use crate::os::fanotify::{self, PreContent};
+use crate::os::lease::{self, WriteLease};
+use crate::os::mounts::{self, AtimeMode, MountFacts};
+use crate::os::stat::statx_fd;
+use crate::os::{RootDir, blocks, generation, process, xattrs};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// A probe of a few blocks on every file system.
+const PROBE_BYTES: u64 = 256 << 10;
+/// As long as a marker.
+const MARKER_BYTES: usize = 64;
+/// A time with all nine digits: 2001-09-09T01:46:40.123456789Z.
+const FINE_TIME_NS: i64 = 1_000_000_000_123_456_789;
+/// File systems that the stub suites run on.
+const KNOWN: [&str; 4] = ["ext4", "xfs", "btrfs", "tmpfs"];
+
+/// Everything about one directory; `recorded` is the identity from `init`.
+pub fn check(path: &Path, recorded: Option<&str>) -> Vec<Finding> {
+    let root = match RootDir::open(path) {
+        Ok(root) => root,
+        Err(error) => return vec![bad("root", format!("cannot be opened: {error}"))],
+    };
+    let mut findings = vec![identity(&root, recorded)];
+    match mounts::facts(path) {
+        Ok(facts) => findings.extend(mount(&facts)),
+        Err(error) => findings.push(warning("mount", format!("cannot be read: {error}"))),
+    }
+    match Probe::new(path) {
+        Ok(probe) => findings.extend(probe.all()),
+        Err(error) => findings.push(bad("probe", format!("cannot write a probe file: {error}"))),
+    }
+    findings.push(pre_content(path));
+    findings
+}
+
+fn identity(root: &RootDir, recorded: Option<&str>) -> Finding {
+    let now = root.identity().to_string();
+    match recorded {
+        Some(before) if before != now => bad(
+            "identity",
+            format!("another file system or directory than at hsm init: {now}, was {before}"),
+        ),
+        _ => good("identity", now),
+    }
+}
+
+fn mount(facts: &MountFacts) -> Vec<Finding> {
+    let kind = facts.mount.fs_type.as_str();
+    let mut findings = vec![if KNOWN.contains(&kind) {
+        good("file-system", format!("{kind}, one that hsm is tested on"))
+    } else {
+        warning("file-system", format!("{kind}, on which hsm is not tested"))
+    }];
+    if facts.mount.read_only() {
+        findings
+            .push(bad("read-only", "the mount is read-only: nothing can be stubbed or recalled"));
+    }
+    findings.push(match facts.mount.atime() {
+        AtimeMode::Never => warning("atime", "noatime: rules see changes and recalls, not reads"),
+        AtimeMode::Relative => good("atime", "relatime: a read is seen within a day"),
+        AtimeMode::Always => good("atime", "every read is seen"),
+    });
+    findings.push(match facts.has_journal {
+        Some(true) => good("journal", "a power cut keeps marker and blocks in order"),
+        Some(false) => warning(
+            "journal",
+            "no journal: order after a power cut rests on hsm syncing each marker first",
+        ),
+        None => note("journal", "cannot be told; hsm syncs each marker before it frees blocks"),
+    });
+    for other in &facts.also_at {
+        let shown = other.display();
+        findings.push(warning(
+            "exposure",
+            format!("the same files can be reached at {shown}, where a guard must also look"),
+        ));
+    }
+    findings
+}
+
+/// An unlinked-on-drop file in the root, with data in it.
+struct Probe(tempfile::NamedTempFile);
+
+impl Probe {
+    fn new(root: &Path) -> io::Result<Self> {
+        let mut file = tempfile::Builder::new().prefix(".hsm-doctor-").tempfile_in(root)?;
+        file.write_all(&vec![0xa5; PROBE_BYTES as usize])?;
+        file.as_file().sync_all()?;
+        Ok(Self(file))
+    }
+
+    fn file(&self) -> &File {
+        self.0.as_file()
+    }
+
+    fn all(&self) -> Vec<Finding> {
+        vec![self.times(), self.generation(), self.lease(), self.punch(), self.marker()]
+    }
+
+    fn times(&self) -> Finding {
+        let read_back = blocks::set_times(self.file(), None, Some(FINE_TIME_NS))
+            .and_then(|()| statx_fd(self.file()));
+        match read_back {
+            Ok(stat) if stat.mtime_ns == FINE_TIME_NS => {
+                good("times", "modification times keep their nanoseconds")
+            }
+            Ok(_) => warning(
+                "times",
+                "modification times are rounded: a change within the same tick is seen by ctime only",
+            ),
+            Err(error) => bad("times", format!("a file's times cannot be set: {error}")),
+        }
+    }
+
+    fn generation(&self) -> Finding {
+        match generation(self.file()) {
+            Ok(_) => good("generation", "a reused inode number can be told from the old file"),
+            Err(error) => bad("generation", format!("file generations cannot be read: {error}")),
+        }
+    }
+
+    fn lease(&self) -> Finding {
+        lease::ignore_break_signal();
+        match WriteLease::acquire(self.file()) {
+            Ok(Some(_)) => good("lease", "a file that somebody has open can be told"),
+            Ok(None) => bad("lease", "a lease is refused on a file that nobody else has open"),
+            Err(error) => bad("lease", format!("leases do not work: {error}")),
+        }
+    }
+
+    fn punch(&self) -> Finding {
+        let punched =
+            blocks::punch_all(self.file(), PROBE_BYTES).and_then(|()| statx_fd(self.file()));
+        match punched {
+            Ok(stat) if stat.size_bytes != PROBE_BYTES => {
+                bad("punch", "punching a hole changes the size")
+            }
+            Ok(stat) if stat.allocated_bytes >= PROBE_BYTES => {
+                bad("punch", "punching a hole frees no blocks")
+            }
+            Ok(_) => good("punch", "blocks can be freed under an unchanged size"),
+            Err(error) => bad("punch", format!("holes cannot be punched: {error}")),
+        }
+    }
+
+    /// After `punch`, so that blocks that appear are the attribute's.
+    fn marker(&self) -> Finding {
+        let trusted = process::can_use_trusted_xattrs();
+        let name = if trusted { "trusted.hsm-doctor" } else { "user.hsm-doctor" };
+        let value = [0x5a; MARKER_BYTES];
+        let tried = xattrs::set(self.file(), name, &value)
+            .and_then(|()| self.file().sync_all())
+            .and_then(|()| xattrs::get(self.file(), name));
+        match tried {
+            Ok(Some(found)) if found == value => self.marker_place(trusted),
+            Ok(_) => bad("marker", format!("{name} does not come back as it was set")),
+            Err(error) => bad("marker", format!("{name} cannot be set: {error}")),
+        }
+    }
+
+    fn marker_place(&self, trusted: bool) -> Finding {
+        let space = match trusted {
+            true => "trusted.hsm, which no user can forge",
+            false => "user.hsm: not root, for your own trees only and without a guard",
+        };
+        match statx_fd(self.file()) {
+            Ok(stat) if stat.allocated_bytes > 0 => {
+                let bytes = stat.allocated_bytes;
+                note("marker", format!("{space}; it takes {bytes} bytes outside the inode"))
+            }
+            _ => good("marker", format!("{space}; it fits inside the inode")),
+        }
+    }
+}
+
+fn pre_content(path: &Path) -> Finding {
+    match fanotify::pre_content_supported(path) {
+        Ok(PreContent::Supported) => {
+            good("guard", "the kernel can hold a reader of a stub until the data is here")
+        }
+        Ok(PreContent::NotPermitted) => {
+            note("guard", "needs root; without a guard stubs read as zeros")
+        }
+        Ok(PreContent::NotInKernel) => {
+            note("guard", "this kernel has no pre-content events: stubs would read as zeros")
+        }
+        Ok(PreContent::NotOnThisFileSystem) => {
+            note("guard", "no pre-content events on this file system: stubs would read as zeros")
+        }
+        Err(error) => note("guard", format!("cannot be tried: {error}")),
+    }
+}

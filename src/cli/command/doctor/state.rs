@@ -1,0 +1,57 @@
+//! Checks of this node's own files: the state DB, the locks, the key file.
+
+use super::{Finding, bad, good, note, warning};
+use crate::cli::context::Context;
+use crate::cli::key_file;
+use crate::cli::report;
+use crate::config::Config;
+use crate::state::StateDb;
+
+/// The findings, and the state DB if it can be opened.
+pub fn check(context: &Context, config: &Config) -> (Vec<Finding>, Option<StateDb>) {
+    let mut findings = vec![key(config)];
+    let state = match context.state_read_only(config) {
+        Ok(state) => state,
+        Err(error) => {
+            findings.push(bad("state-db", report::one_line(&error)));
+            return (findings, None);
+        }
+    };
+    findings.push(match state.check() {
+        Ok(()) => good("state-db", format!("sound, node {}", state.node_id())),
+        Err(error) => bad("state-db", report::one_line(&error.into())),
+    });
+    findings.push(unfinished(&state));
+    (findings, Some(state))
+}
+
+fn key(config: &Config) -> Finding {
+    let Some(encryption) = &config.encryption else {
+        return note("key", "the store is not encrypted");
+    };
+    match key_file::read(&encryption.key_file) {
+        Ok(key) => {
+            let name = hex::encode(key.fingerprint());
+            good("key", format!("{name}, readable by its owner only; keep a copy elsewhere"))
+        }
+        Err(error) => bad("key", report::one_line(&error)),
+    }
+}
+
+/// Files in a transient state while no run is at work, or those of the run
+/// that is.
+fn unfinished(state: &StateDb) -> Finding {
+    let counted = state.roots().and_then(|roots| {
+        roots.iter().try_fold(0, |sum, root| Ok(sum + state.transient(root.id)?.len()))
+    });
+    match counted {
+        Ok(0) => good("unfinished", "no run ended early"),
+        Ok(n) => warning(
+            "unfinished",
+            format!(
+                "{n} files of a run at work, or of one that ended early; the next recovers them"
+            ),
+        ),
+        Err(error) => bad("unfinished", error.to_string()),
+    }
+}

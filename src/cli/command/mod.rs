@@ -1,0 +1,107 @@
+//! One file per subcommand: its arguments, its help, and the code that turns
+//! the answer of an operation into lines and records.
+//!
+//! A command decides nothing about safety; that is the operations' work. It
+//! returns an [`Outcome`], whose fields become the `summary` record.
+
+pub mod demo;
+pub mod doctor;
+pub mod du;
+pub mod explain;
+pub mod find;
+pub mod generate;
+pub mod init;
+pub mod ls;
+pub mod pin;
+pub mod plan;
+pub mod policy;
+pub mod policy_fields;
+pub mod recall;
+pub mod scan;
+pub mod status;
+pub mod stub;
+pub mod tier;
+pub mod unpin;
+pub mod upload;
+pub mod verify;
+
+use super::args::Command;
+use super::context::Context;
+use super::error::Error;
+use super::exit::Exit;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// How a command ended and the figures of its summary.
+#[derive(Debug)]
+pub struct Outcome {
+    pub exit: Exit,
+    pub summary: Map<String, Value>,
+}
+
+impl Outcome {
+    pub fn new(exit: Exit) -> Self {
+        Self { exit, summary: Map::new() }
+    }
+
+    pub fn done() -> Self {
+        Self::new(Exit::Done)
+    }
+
+    /// Adds one figure to the summary.
+    pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("summary values have text keys");
+        self.summary.insert(name.to_owned(), value);
+        self
+    }
+}
+
+/// Runs the command that was parsed.
+pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
+    match command {
+        Command::Init(args) => init::run(context, args),
+        Command::Scan(args) => scan::run(context, args),
+        Command::Plan(args) => plan::run(context, args),
+        Command::Tier(args) => tier::run(context, args),
+        Command::Upload(args) => upload::run(context, args),
+        Command::Stub(args) => stub::run(context, args),
+        Command::Recall(args) => recall::run(context, args),
+        Command::Verify(args) => verify::run(context, args),
+        Command::Status(args) => status::run(context, args),
+        Command::Ls(args) => ls::run(context, args),
+        Command::Find(args) => find::run(context, args),
+        Command::Du(args) => du::run(context, args),
+        Command::Explain(args) => explain::run(context, args),
+        Command::Pin(args) => pin::run(context, args),
+        Command::Unpin(args) => unpin::run(context, args),
+        Command::Doctor(args) => doctor::run(context, args),
+        Command::Policy(args) => policy::run(context, args),
+        Command::Demo(args) => demo::run(context, args),
+        Command::Generate(args) => generate::run(context, args),
+    }
+}
+
+/// The command's name in the summary.
+pub fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Init(_) => "init",
+        Command::Scan(_) => "scan",
+        Command::Plan(_) => "plan",
+        Command::Tier(_) => "tier",
+        Command::Upload(_) => "upload",
+        Command::Stub(_) => "stub",
+        Command::Recall(_) => "recall",
+        Command::Verify(_) => "verify",
+        Command::Status(_) => "status",
+        Command::Ls(_) => "ls",
+        Command::Find(_) => "find",
+        Command::Du(_) => "du",
+        Command::Explain(_) => "explain",
+        Command::Pin(_) => "pin",
+        Command::Unpin(_) => "unpin",
+        Command::Doctor(_) => "doctor",
+        Command::Policy(_) => "policy",
+        Command::Demo(_) => "demo",
+        Command::Generate(_) => "generate",
+    }
+}

@@ -1,0 +1,62 @@
+//! What can end a command. The rooms below have their own errors; this one
+//! gathers them for [`super::report`], which alone decides wording of hints and
+//! the exit code.
+
+use super::output::escaped_path;
+use crate::config::ConfigError;
+use crate::policy::PolicyError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Understood by clap, but wrong: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// No configuration, no state DB, or a root that `init` never recorded.
+    #[error("not initialised: {0}")]
+    NotInitialised(String),
+    #[error("another run is at work: {by}")]
+    Locked { by: String },
+    #[error("interrupted")]
+    Interrupted,
+    /// A precondition that this command checks itself failed; `hint` says what
+    /// to do instead.
+    #[error("{what}")]
+    Refused { what: String, hint: String },
+    #[error("cannot {doing} {}", escaped_path(path))]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    #[error("the configuration has {} error(s)\n{}", .0.len(), listed(.0))]
+    Config(Vec<ConfigError>),
+    #[error("the policy has {} error(s)\n{}", .0.len(), listed(.0))]
+    Policy(Vec<PolicyError>),
+    #[error(transparent)]
+    State(#[from] crate::state::Error),
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    #[error(transparent)]
+    Manifest(#[from] crate::manifest::Error),
+    #[error(transparent)]
+    Key(#[from] crate::chunk::Error),
+    /// The operation is laid out but not part of this build.
+    #[error("this build has no `hsm {0}` yet")]
+    NotBuilt(&'static str),
+}
+
+impl Error {
+    /// For `map_err`: `fs::read(path).map_err(Error::io("read", path))`.
+    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused { what: what.into(), hint: hint.into() }
+    }
+}
+
+fn listed<E: std::fmt::Display>(errors: &[E]) -> String {
+    errors.iter().map(|error| format!("  {error}")).collect::<Vec<_>>().join("\n")
+}
