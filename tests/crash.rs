@@ -66,7 +66,7 @@ fn no_unmarked_file_lost_its_bytes(sandbox: &Sandbox, before: &Snapshot, what: &
     }
 }
 
-const TIER_POINTS: [&str; 13] = [
+const TIER_POINTS: [&str; 12] = [
     "upload.pack-intended",
     "upload.pack-put",
     "upload.pack-proven",
@@ -76,18 +76,17 @@ const TIER_POINTS: [&str; 13] = [
     "stub.marker-set",
     "stub.markers-flushed",
     "stub.before-punch",
-    "stub.punched",
-    "stub.times-restored",
+    "stub.after-punch",
+    "stub.after-times",
     "stub.committed",
-    "state.commit",
 ];
 
 const RECALL_POINTS: [&str; 7] = [
     "recall.intended",
-    "stub.fill-flagged",
+    "stub.fill-flag-set",
     "stub.fill-allocated",
-    "stub.fill-written",
-    "stub.fill-durable",
+    "stub.fill-data-written",
+    "stub.fill-data-durable",
     "stub.fill-marker-removed",
     "recall.markers-removed",
 ];

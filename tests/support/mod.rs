@@ -77,7 +77,8 @@ impl Sandbox {
     /// `hsm init` with these options on the tree, then [`EAGER_POLICY`].
     pub fn init_with(&self, options: &[&str]) {
         let tree = self.tree();
-        let mut args: Vec<&OsStr> = vec![OsStr::new("init")];
+        let state = self.state_dir();
+        let mut args: Vec<&OsStr> = vec!["init".as_ref(), "--state-dir".as_ref(), state.as_ref()];
         args.extend(options.iter().map(OsStr::new));
         args.push(tree.as_os_str());
         self.hsm(args).succeeds();
@@ -131,7 +132,6 @@ impl Sandbox {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.path("home"));
         command.env("HSM_CONFIG", self.config());
-        command.env("HSM_STATE_DIR", self.state_dir());
         command.envs(&self.extra_env);
         command
     }
