@@ -409,8 +409,11 @@ fn bind_row(
     insert.raw_bind_parameter(first + ENTRY_COLUMNS, scan)
 }
 
-/// What the DB keeps of a name besides itself, in the order of the columns.
+/// What the DB keeps of a name besides itself, in the order of the columns. Of
+/// a directory not the atime: listing it moves it, and a scan must not find its
+/// own traces.
 pub(super) fn entry_facts(stat: &Stat) -> [i64; 11] {
+    let atime_ns = if stat.kind == FileKind::Dir { 0 } else { stat.atime_ns };
     [
         signed(stat.ino),
         full_mode(stat.kind, stat.mode).into(),
@@ -419,7 +422,7 @@ pub(super) fn entry_facts(stat: &Stat) -> [i64; 11] {
         stat.gid.into(),
         signed(stat.size_bytes),
         signed(stat.allocated_bytes),
-        stat.atime_ns,
+        atime_ns,
         stat.mtime_ns,
         stat.ctime_ns,
         stat.btime_ns,

@@ -112,7 +112,7 @@ fn changed_files_become_dirty_and_transient_ones_are_left_alone() {
     fixture.upload("a", &seen);
     fixture.db.begin_stubs(fixture.root, &[ident]).expect("begin");
     let touched = Stat { ctime_ns: 60, ..seen };
-    let tree: [(&str, &[(&[u8], Stat)]); 1] = [("", &[(b"a", touched)])];
+    let tree: [Dir<'_>; 1] = [("", &[(b"a", touched)])];
     let changes = fixture.scan(&tree, 2);
     assert_eq!((changes.dirty, changes.suspects.len()), (0, 0));
     assert_eq!(fixture.managed(ident).state, FileState::Stubbing);
@@ -162,7 +162,7 @@ fn a_file_uploaded_before_any_scan_is_found_by_its_path() {
         })
         .expect("managed");
     assert_eq!(found, 1);
-    let tree: [(&str, &[(&[u8], Stat)]); 3] =
+    let tree: [Dir<'_>; 3] =
         [("", &[(b"x", dir_stat(7))]), ("x", &[(b"y", dir_stat(8))]), ("x/y", &[(b"a", seen)])];
     let changes = fixture.scan(&tree, 9);
     assert_eq!((changes.dirty, changes.gone, changes.moved), (0, 0, 0));

@@ -20,6 +20,12 @@ use tempfile::TempDir;
 const STORE: StoreId = StoreId([7; 16]);
 const NODE: NodeId = NodeId([9; 16]);
 
+/// Names with their facts.
+type Listed<'a> = &'a [(&'a [u8], Stat)];
+
+/// A directory with what is in it.
+type Dir<'a> = (&'a str, Listed<'a>);
+
 /// A new DB with one root.
 struct Fixture {
     dir: TempDir,
@@ -35,8 +41,8 @@ impl Fixture {
         Self { dir, db, root }
     }
 
-    /// Scans directories given as (path, [(name, facts)]).
-    fn scan(&mut self, tree: &[(&str, &[(&[u8], Stat)])], now_ns: i64) -> ScanChanges {
+    /// A complete scan that sees these directories.
+    fn scan(&mut self, tree: &[Dir<'_>], now_ns: i64) -> ScanChanges {
         let mut scan = self.db.begin_scan(self.root, None, now_ns).expect("begin");
         for (dir, entries) in tree {
             let seen: Vec<SeenEntry<'_>> =

@@ -5,6 +5,9 @@
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A directory's names in order, with their facts.
+pub type Children = Vec<(Vec<u8>, Stat)>;
+
 /// The paths of everything in the tree; a directory's children carry its path.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -122,7 +125,7 @@ impl Model {
     }
 
     /// Every directory with its entries in order, parents first.
-    pub fn directories(&self) -> Vec<(RelPath, Vec<(Vec<u8>, Stat)>)> {
+    pub fn directories(&self) -> Vec<(RelPath, Children)> {
         let mut dirs = vec![RelPath::root()];
         for (name, ino) in &self.names {
             if self.inodes[ino].kind == FileKind::Dir {

@@ -156,7 +156,7 @@ fn without_birth_times_the_generation_tells_at_the_next_upload() {
 fn a_partial_scan_concludes_only_about_its_part_and_buries_nobody() {
     let mut fixture = Fixture::new();
     let (inside, outside) = (file_stat(2), file_stat(3));
-    let dirs: &[(&[u8], Stat)] = &[(b"d", dir_stat(8)), (b"d-", dir_stat(9))];
+    let dirs: Listed<'_> = &[(b"d", dir_stat(8)), (b"d-", dir_stat(9))];
     let tree = [("", dirs), ("d", &[(b"f", inside.clone())]), ("d-", &[(b"g", outside)])];
     fixture.scan(&tree, 1);
     let ident = fixture.upload("d/f", &inside);
@@ -169,7 +169,7 @@ fn a_partial_scan_concludes_only_about_its_part_and_buries_nobody() {
     assert_eq!(fixture.managed(ident).state, FileState::Uploaded);
     assert_eq!(fixture.db.roots().expect("roots")[0].last_complete_scan_ns, Some(1));
     // It had moved out of that part.
-    let moved: &[(&[u8], Stat)] = &[(b"f", inside)];
+    let moved: Listed<'_> = &[(b"f", inside)];
     let tree = [("", dirs), ("d", &[]), ("d-", moved)];
     let changes = fixture.scan(&tree, 3);
     assert_eq!((changes.moved, changes.gone), (1, 0));
@@ -180,8 +180,7 @@ fn a_partial_scan_concludes_only_about_its_part_and_buries_nobody() {
 fn what_is_under_a_new_mount_is_kept() {
     let mut fixture = Fixture::new();
     let seen = file_stat(2);
-    let tree: [(&str, &[(&[u8], Stat)]); 2] =
-        [("", &[(b"d", dir_stat(8))]), ("d", &[(b"f", seen.clone())])];
+    let tree: [Dir<'_>; 2] = [("", &[(b"d", dir_stat(8))]), ("d", &[(b"f", seen.clone())])];
     fixture.scan(&tree, 1);
     let ident = fixture.upload("d/f", &seen);
     let mut scan = fixture.db.begin_scan(fixture.root, None, 2).expect("begin");
@@ -198,7 +197,7 @@ fn deletions_of_catalogued_directories_and_symlinks_are_remembered() {
     let mut fixture = Fixture::new();
     let link = stat(FileKind::Symlink, 5);
     let socket = stat(FileKind::Socket, 6);
-    let inside: &[(&[u8], Stat)] = &[(b"l\xff", link.clone()), (b"s", socket), (b"n", link)];
+    let inside: Listed<'_> = &[(b"l\xff", link.clone()), (b"s", socket), (b"n", link)];
     fixture.scan(&[("", &[(b"d", dir_stat(8))]), ("d", inside)], 1);
     let specials = fixture.db.uncatalogued_specials(fixture.root, 10).expect("specials");
     let paths: Vec<&[u8]> = specials.iter().map(|entry| entry.path.as_bytes()).collect();
@@ -224,9 +223,9 @@ fn deletions_of_catalogued_directories_and_symlinks_are_remembered() {
 #[test]
 fn entries_beneath_a_path_do_not_take_in_its_neighbours() {
     let mut fixture = Fixture::new();
-    let dirs: &[(&[u8], Stat)] = &[(b"a", dir_stat(5)), (b"a-", dir_stat(6)), (b"a0", dir_stat(7))];
-    let file: &[(&[u8], Stat)] = &[(b"f", file_stat(20))];
-    let sub: &[(&[u8], Stat)] = &[(b"f", file_stat(21)), (b"s", dir_stat(8))];
+    let dirs: Listed<'_> = &[(b"a", dir_stat(5)), (b"a-", dir_stat(6)), (b"a0", dir_stat(7))];
+    let file: Listed<'_> = &[(b"f", file_stat(20))];
+    let sub: Listed<'_> = &[(b"f", file_stat(21)), (b"s", dir_stat(8))];
     fixture.scan(&[("", dirs), ("a", sub), ("a-", file), ("a/s", file), ("a0", file)], 1);
     assert_eq!(fixture.paths(Some("a")), ["a", "a/f", "a/s", "a/s/f"]);
     assert_eq!(fixture.paths(Some("a/f")), ["a/f"]);
@@ -253,7 +252,7 @@ fn hard_links_share_one_managed_file() {
     let mut fixture = Fixture::new();
     let mut seen = file_stat(2);
     seen.nlink = 2;
-    let both: &[(&[u8], Stat)] = &[(b"a", seen.clone()), (b"b", seen.clone())];
+    let both: Listed<'_> = &[(b"a", seen.clone()), (b"b", seen.clone())];
     fixture.scan(&[("", both)], 1);
     let ident = fixture.upload("a", &seen);
     let names = fixture.db.names_of(fixture.root, 2).expect("names");

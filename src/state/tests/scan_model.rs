@@ -10,15 +10,18 @@ use crate::policy::FileState;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// One of the names that exist then.
+type Pick = prop::sample::Index;
+
 #[derive(Debug, Clone)]
 enum Step {
     Make(Vec<u8>, FileKind),
-    Write(Vec<u8>),
-    Remove(Vec<u8>),
-    Rename(Vec<u8>, Vec<u8>),
-    Link(Vec<u8>, Vec<u8>),
-    Upload(Vec<u8>),
-    Stub(Vec<u8>),
+    Write(Pick),
+    Remove(Pick),
+    Rename(Pick, Vec<u8>),
+    Link(Pick, Vec<u8>),
+    Upload(Pick),
+    Stub(Pick),
     /// Whether directories come in parts of two names.
     Scan(bool),
     /// Every directory whose index has its bit set is missed.
@@ -37,17 +40,18 @@ fn a_path() -> impl Strategy<Value = Vec<u8>> {
 
 fn a_step() -> impl Strategy<Value = Step> {
     use FileKind::{Dir, File, Symlink};
-    let kind = prop::sample::select(vec![File, File, File, Dir, Symlink]);
+    let kind = prop::sample::select(vec![File, File, File, File, Dir, Symlink]);
+    let pick = any::<Pick>;
     prop_oneof![
-        6 => (a_path(), kind).prop_map(|(path, kind)| Step::Make(path, kind)),
-        3 => a_path().prop_map(Step::Write),
-        2 => a_path().prop_map(Step::Remove),
-        4 => (a_path(), a_path()).prop_map(|(from, to)| Step::Rename(from, to)),
-        2 => (a_path(), a_path()).prop_map(|(from, to)| Step::Link(from, to)),
-        4 => a_path().prop_map(Step::Upload),
-        2 => a_path().prop_map(Step::Stub),
+        7 => (a_path(), kind).prop_map(|(path, kind)| Step::Make(path, kind)),
+        3 => pick().prop_map(Step::Write),
+        3 => pick().prop_map(Step::Remove),
+        4 => (pick(), a_path()).prop_map(|(from, to)| Step::Rename(from, to)),
+        2 => (pick(), a_path()).prop_map(|(from, to)| Step::Link(from, to)),
+        6 => pick().prop_map(Step::Upload),
+        3 => pick().prop_map(Step::Stub),
         3 => any::<bool>().prop_map(Step::Scan),
-        1 => any::<u8>().prop_map(Step::ScanMissing),
+        2 => prop_oneof![Just(0), any::<u8>()].prop_map(Step::ScanMissing),
         1 => (0_usize..4).prop_map(Step::ScanDropped),
     ]
 }
@@ -69,14 +73,18 @@ fn ident(stat: &Stat) -> FileIdent {
 
 impl Run {
     fn step(&mut self, step: &Step) {
+        let picked = |pick: &Pick| {
+            let names: Vec<&Vec<u8>> = self.model.names.keys().collect();
+            if names.is_empty() { b"none".to_vec() } else { names[pick.index(names.len())].clone() }
+        };
         match step {
             Step::Make(path, kind) => self.model.make(path, *kind),
-            Step::Write(path) => self.model.write(path),
-            Step::Remove(path) => self.model.remove(path),
-            Step::Rename(from, to) => self.model.rename(from, to),
-            Step::Link(from, to) => self.model.link(from, to),
-            Step::Upload(path) => self.upload(path),
-            Step::Stub(path) => self.stub(path),
+            Step::Write(pick) => self.model.write(&picked(pick)),
+            Step::Remove(pick) => self.model.remove(&picked(pick)),
+            Step::Rename(from, to) => self.model.rename(&picked(from), to),
+            Step::Link(from, to) => self.model.link(&picked(from), to),
+            Step::Upload(pick) => self.upload(&picked(pick)),
+            Step::Stub(pick) => self.stub(&picked(pick)),
             Step::Scan(in_parts) => self.complete_scan(*in_parts),
             Step::ScanMissing(missing) => self.wounded_scan(*missing),
             Step::ScanDropped(after) => self.dropped_scan(*after),
@@ -225,6 +233,26 @@ impl Run {
         let changes = scan.finish(false, now).expect("finish");
         assert_eq!((changes.removed, changes.gone), (0, 0));
         self.nothing_is_lost(&before);
+        if missing == 0 {
+            self.moves_were_followed();
+        }
+    }
+
+    /// Every directory was read: a file is at one of its names, unless it is
+    /// gone or the directory is that it was in.
+    fn moves_were_followed(&self) {
+        self.fixture
+            .db
+            .for_each_managed(self.fixture.root, None, &[], &mut |row| {
+                let alive = self.model.inodes.get(&row.ident.ino).map(ident) == Some(row.ident);
+                let parent = row.path.parent().expect("no file is the root");
+                let read = parent.as_bytes().is_empty()
+                    || self.model.kind(parent.as_bytes()) == Some(FileKind::Dir);
+                let names = self.model.names_of(row.ident.ino);
+                assert!(!alive || !read || names.contains(row.path.as_bytes()), "{row:?}");
+                ControlFlow::Continue(())
+            })
+            .expect("managed");
     }
 
     fn dropped_scan(&mut self, after: usize) {
