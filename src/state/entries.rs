@@ -29,6 +29,7 @@ pub struct EntryRow {
     pub uid: u32,
     pub gid: u32,
     pub nlink: u32,
+    /// 0 for a directory, whose own listing moves it.
     pub atime_ns: i64,
     pub mtime_ns: i64,
     pub ctime_ns: i64,

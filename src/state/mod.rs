@@ -20,6 +20,7 @@
 
 mod bitmap;
 mod contents;
+mod digest;
 mod entries;
 mod error;
 mod files;

@@ -36,12 +36,14 @@ struct Judged {
 }
 
 impl ScanWriter<'_> {
+    /// Brings the rows of a range of names up to date; false where rows are left
+    /// of names that were not seen.
     pub(super) fn compare(
         &mut self,
         dir: i64,
         entries: &[SeenEntry<'_>],
         range: &NameRange,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let differences = self.differences(dir, entries, range)?;
         let touched = differences.added.len() + differences.changed.len();
         self.changes.unchanged += (entries.len() - touched) as u64;
@@ -55,7 +57,7 @@ impl ScanWriter<'_> {
                 .and_then(|mut insert| insert.execute((dir, name)))
                 .during(OPERATION)?;
         }
-        Ok(())
+        Ok(differences.vanished.is_empty())
     }
 
     fn differences<'a>(

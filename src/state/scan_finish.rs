@@ -107,7 +107,6 @@ impl ScanWriter<'_> {
              CROSS JOIN dir d ON d.id = e.dir_id AND d.root_id = ?1
              WHERE EXISTS (SELECT 1 FROM temp.adrift) AND (e.mode & 61440) = 32768
              AND (e.btime_ns = f.btime_ns OR e.btime_ns = 0 OR f.btime_ns = 0)
-             AND NOT (e.dir_id = f.dir_id AND e.name = f.name)
              AND (e.dir_id, e.name) NOT IN (SELECT dir_id, name FROM temp.vanished)",
             [self.root.0],
         )?;

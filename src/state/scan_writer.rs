@@ -12,6 +12,7 @@
 //! end.
 
 use super::bitmap::IdSet;
+use super::digest::{self, Digest};
 use super::error::{During, Error, Result};
 use super::open::StateDb;
 use super::roots::RootId;
@@ -19,7 +20,7 @@ use super::rows::{full_mode, signed};
 use crate::fault;
 use crate::ids::FileIdent;
 use crate::os::{FileKind, RelPath, Stat};
-use rusqlite::{Connection, OptionalExtension, Statement};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 use std::collections::HashMap;
 
 /// How many row changes share a transaction.
@@ -60,11 +61,20 @@ impl Part {
     pub const WHOLE: Self = Self { first: true, last: true };
 }
 
+/// A directory's row.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    dir: i64,
+    /// The DB did not have it.
+    is_new: bool,
+    /// What it said before this scan.
+    digest: Option<Digest>,
+}
+
 /// A directory of which parts have come and more are to come.
 #[derive(Debug)]
 struct Unfinished {
-    dir: i64,
-    is_new: bool,
+    placed: Placed,
     last_name: Vec<u8>,
 }
 
@@ -104,6 +114,7 @@ pub struct ScanWriter<'db> {
     pub(super) entries_delta: i64,
     pub(super) pending_rows: u64,
     unfinished: HashMap<RelPath, Unfinished>,
+    scratch: Vec<u8>,
     open: bool,
 }
 
@@ -132,6 +143,7 @@ impl StateDb {
             entries_delta: 0,
             pending_rows: 0,
             unfinished: HashMap::new(),
+            scratch: Vec::new(),
             open: true,
         };
         conn.execute_batch(ASIDE).during(OPERATION)?;
@@ -187,23 +199,25 @@ impl ScanWriter<'_> {
             sorted.dedup_by_key(|entry| entry.name);
             return self.directory(path, stat, &sorted, part);
         }
+        let digest = (part == Part::WHOLE).then(|| digest::of(entries, &mut self.scratch));
         let before = if part.first { None } else { self.unfinished.remove(path) };
-        let (dir, is_new, after) = match before {
-            Some(before) => (before.dir, before.is_new, before.last_name),
-            None => {
-                let (dir, is_new) = self.place_dir(path, stat)?;
-                (dir, is_new, Vec::new())
-            }
+        let (placed, after) = match before {
+            Some(before) => (before.placed, before.last_name),
+            None => (self.place_dir(path, stat, digest)?, Vec::new()),
         };
         let range = match (entries.last(), part.last) {
             (_, true) => NameRange { after, to: vec![0xff; NAME_MAX_BYTES + 1] },
             (Some(last), false) => NameRange { after, to: last.name.to_vec() },
             (None, false) => NameRange { to: after.clone(), after },
         };
+        let Placed { dir, is_new, .. } = placed;
         if is_new {
             self.add(dir, entries)?;
+        } else if digest.is_some() && digest == placed.digest {
+            self.changes.unchanged += entries.len() as u64;
         } else {
-            self.compare(dir, entries, &range)?;
+            let exact = self.compare(dir, entries, &range)?;
+            self.set_digest(&placed, digest.filter(|_| exact))?;
         }
         if self.has_files {
             self.compare_files(dir, entries, &range)?;
@@ -211,8 +225,7 @@ impl ScanWriter<'_> {
         if part.last {
             self.visited.insert(dir);
         } else {
-            let unfinished = Unfinished { dir, is_new, last_name: range.to };
-            self.unfinished.insert(path.clone(), unfinished);
+            self.unfinished.insert(path.clone(), Unfinished { placed, last_name: range.to });
         }
         if self.pending_rows >= ROWS_PER_COMMIT {
             self.commit()?;
@@ -289,60 +302,61 @@ impl ScanWriter<'_> {
         Ok(())
     }
 
-    /// The directory's id, and whether the DB did not know it.
-    fn place_dir(&mut self, path: &RelPath, stat: &Stat) -> Result<(i64, bool)> {
+    /// Finds or makes the directory's row and brings its own facts up to date.
+    /// A new row gets the digest.
+    fn place_dir(&mut self, path: &RelPath, stat: &Stat, digest: Option<Digest>) -> Result<Placed> {
         let mode = full_mode(stat.kind, stat.mode);
         let facts = [mode.into(), stat.uid.into(), stat.gid.into(), stat.mtime_ns, stat.ctime_ns];
-        let known: Option<(i64, [i64; 5])> = self
-            .conn
+        if let Some((placed, known)) = self.find_dir(path)? {
+            if known != facts {
+                let [mode, uid, gid, mtime_ns, ctime_ns] = facts;
+                self.change(
+                    "UPDATE dir SET mode = ?2, uid = ?3, gid = ?4, mtime_ns = ?5, ctime_ns = ?6
+                     WHERE id = ?1",
+                    (placed.dir, mode, uid, gid, mtime_ns, ctime_ns),
+                )?;
+            }
+            return Ok(placed);
+        }
+        let [mode, uid, gid, mtime_ns, ctime_ns] = facts;
+        self.change(
+            "INSERT INTO dir (root_id, path, mode, uid, gid, mtime_ns, ctime_ns, digest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (self.root.0, path.as_bytes(), mode, uid, gid, mtime_ns, ctime_ns, digest),
+        )?;
+        Ok(Placed { dir: self.conn.last_insert_rowid(), is_new: true, digest })
+    }
+
+    /// The directory's row and its mode, uid, gid, mtime and ctime in it.
+    fn find_dir(&self, path: &RelPath) -> Result<Option<(Placed, [i64; 5])>> {
+        let read = |row: &Row<'_>| {
+            let placed = Placed { dir: row.get(0)?, is_new: false, digest: row.get(1)? };
+            let facts = [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
+            Ok((placed, facts))
+        };
+        self.conn
             .prepare_cached(
-                "SELECT id, mode, uid, gid, mtime_ns, ctime_ns FROM dir
+                "SELECT id, digest, mode, uid, gid, mtime_ns, ctime_ns FROM dir
                  WHERE root_id = ?1 AND path = ?2",
             )
-            .and_then(|mut find| {
-                find.query_row((self.root.0, path.as_bytes()), |row| {
-                    let facts = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
-                    Ok((row.get(0)?, facts))
-                })
-                .optional()
-            })
-            .during(OPERATION)?;
-        let [mode, uid, gid, mtime_ns, ctime_ns] = facts;
-        match known {
-            Some((id, known)) if known == facts => Ok((id, false)),
-            Some((id, _)) => {
-                self.pending_rows += 1;
-                self.conn
-                    .prepare_cached(
-                        "UPDATE dir SET mode = ?2, uid = ?3, gid = ?4, mtime_ns = ?5, ctime_ns = ?6
-                         WHERE id = ?1",
-                    )
-                    .and_then(|mut update| update.execute((id, mode, uid, gid, mtime_ns, ctime_ns)))
-                    .during(OPERATION)?;
-                Ok((id, false))
-            }
-            None => {
-                self.pending_rows += 1;
-                self.conn
-                    .prepare_cached(
-                        "INSERT INTO dir (root_id, path, mode, uid, gid, mtime_ns, ctime_ns)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    )
-                    .and_then(|mut insert| {
-                        insert.insert((
-                            self.root.0,
-                            path.as_bytes(),
-                            mode,
-                            uid,
-                            gid,
-                            mtime_ns,
-                            ctime_ns,
-                        ))
-                    })
-                    .map(|id| (id, true))
-                    .during(OPERATION)
-            }
+            .and_then(|mut find| find.query_row((self.root.0, path.as_bytes()), read).optional())
+            .during(OPERATION)
+    }
+
+    fn set_digest(&mut self, placed: &Placed, digest: Option<Digest>) -> Result<()> {
+        if placed.digest == digest {
+            return Ok(());
         }
+        self.change("UPDATE dir SET digest = ?2 WHERE id = ?1", (placed.dir, digest))
+    }
+
+    fn change(&mut self, sql: &str, params: impl Params) -> Result<()> {
+        self.pending_rows += 1;
+        self.conn
+            .prepare_cached(sql)
+            .and_then(|mut change| change.execute(params))
+            .during(OPERATION)?;
+        Ok(())
     }
 
     /// Adds names that the DB does not have.
@@ -409,8 +423,11 @@ fn bind_row(
     insert.raw_bind_parameter(first + ENTRY_COLUMNS, scan)
 }
 
-/// What the DB keeps of a name besides itself, in the order of the columns.
+/// What the DB keeps of a name besides itself, in the order of the columns. Of
+/// a directory not the atime: listing it moves it, and a scan must not find its
+/// own traces.
 pub(super) fn entry_facts(stat: &Stat) -> [i64; 11] {
+    let atime_ns = if stat.kind == FileKind::Dir { 0 } else { stat.atime_ns };
     [
         signed(stat.ino),
         full_mode(stat.kind, stat.mode).into(),
@@ -419,7 +436,7 @@ pub(super) fn entry_facts(stat: &Stat) -> [i64; 11] {
         stat.gid.into(),
         signed(stat.size_bytes),
         signed(stat.allocated_bytes),
-        stat.atime_ns,
+        atime_ns,
         stat.mtime_ns,
         stat.ctime_ns,
         stat.btime_ns,

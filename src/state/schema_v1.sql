@@ -38,7 +38,8 @@ CREATE TABLE scan (
     removed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- A directory; path is relative to the root, empty for the root itself.
+-- A directory; path is relative to the root, empty for the root itself. digest
+-- is over its rows in entry, NULL where that is not known to hold.
 CREATE TABLE dir (
     id INTEGER PRIMARY KEY,
     root_id INTEGER NOT NULL REFERENCES root (id) ON DELETE CASCADE,
@@ -48,6 +49,7 @@ CREATE TABLE dir (
     gid INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL,
+    digest BLOB,
     catalogued_ctime_ns INTEGER,
     UNIQUE (root_id, path)
 ) STRICT;
