@@ -17,6 +17,7 @@ mod architecture {
 use architecture::rules::{self, Finding};
 use architecture::source::Source;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Room and floor. `main` and `lib` hold no logic and are not rooms.
 const FLOORS: &[(&str, u8)] = &[
@@ -57,6 +58,12 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("os", "fault"),     // each effect is a fault point
 ];
 
+/// Read once for all rules.
+fn sources() -> &'static [Source] {
+    static SOURCES: OnceLock<Vec<Source>> = OnceLock::new();
+    SOURCES.get_or_init(every_source)
+}
+
 fn every_source() -> Vec<Source> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -78,8 +85,7 @@ fn every_source() -> Vec<Source> {
 }
 
 fn check(rule: impl Fn(&Source) -> Vec<Finding>) {
-    let findings: Vec<String> =
-        every_source().iter().flat_map(&rule).map(|f| f.to_string()).collect();
+    let findings: Vec<String> = sources().iter().flat_map(&rule).map(|f| f.to_string()).collect();
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
