@@ -193,7 +193,7 @@ fn policy_check_names_every_mistake() {
     let records = server.run(["policy", "check", "--json", bad.to_str().unwrap()]).records();
     assert_eq!(records[0]["line"], 3);
     let shown = server.run(["policy", "show", "--policy", good.to_str().unwrap()]).ok();
-    assert!(shown.text().contains("1. tier    old"), "{}", shown.text());
+    assert!(shown.text().contains("1.  tier  old"), "{}", shown.text());
 }
 
 #[test]
