@@ -7,15 +7,17 @@
 //! | floor | rooms |
 //! | --- | --- |
 //! | 5 | `cli`: the only room that prints and knows exit codes |
-//! | 3 | `tier`, `recall`, `verify`: operations, which join two truths |
+//! | 4 | `tier`, `recall`, `verify`: operations, which join two truths |
+//! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
-//! | 0 | `os`, `ids`, `monitor`, `units`, `clock`, `fault` |
+//! | 0 | `os`, `document`, `ids`, `monitor`, `units`, `clock`, `fault` |
 
 pub mod chunk;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod document;
 pub mod fault;
 pub mod ids;
 pub mod manifest;
@@ -24,6 +26,7 @@ pub mod os;
 pub mod policy;
 pub mod recall;
 pub mod scan;
+pub mod site;
 pub mod state;
 pub mod store;
 pub mod stub;

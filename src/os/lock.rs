@@ -1,20 +1,90 @@
-//! One run at a time (stand-in).
+//! One run at a time: a lock file that names who holds it.
+//!
+//! The lock itself is `flock(2)` on the open file, so it dies with the process,
+//! however it dies, and a reboot cannot leave a stale one. The text inside is
+//! only for the message of whoever comes second. The file is never removed:
+//! between an unlink and the next open two runs could each lock a file of that
+//! name.
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Enough of the holder's text for a message.
+const HOLDER_BYTES: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error("locked by another run ({by})")]
     Held { by: String },
     #[error("lock {}", .path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io { path: std::path::PathBuf, source: io::Error },
 }
 
-pub struct RunLock;
+/// Held until dropped.
+#[derive(Debug)]
+pub struct RunLock(File);
 
 impl RunLock {
-    pub fn acquire(_path: &Path, _holder: &str) -> Result<Self, LockError> {
-        todo!("another room")
+    /// Never waits. `holder` says who we are (`process::holder()`); it is one
+    /// line that the next comer gets to read.
+    pub fn acquire(path: &Path, holder: &str) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { path: path.to_owned(), source };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(opened.map_err(|errno| io(errno.into()))?);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(LockError::Held { by: holder_of(&file) }),
+            Err(errno) => return Err(io(errno.into())),
+        }
+        file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0)).map_err(io)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // So that the text never names a run that is over.
+        let _ = self.0.set_len(0);
+    }
+}
+
+fn holder_of(file: &File) -> String {
+    let mut text = [0; HOLDER_BYTES];
+    let length = file.read_at(&mut text, 0).unwrap_or(0);
+    match String::from_utf8_lossy(&text[..length]).trim() {
+        "" => "one that just began".to_owned(),
+        by => by.escape_debug().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_run_is_told_who_holds_the_lock() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("lock");
+        let first = RunLock::acquire(&path, "pid 1 boot a").expect("free");
+        match RunLock::acquire(&path, "pid 2 boot a") {
+            Err(LockError::Held { by }) => assert_eq!(by, "pid 1 boot a"),
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        RunLock::acquire(&path, "pid 3 boot a").expect("free again");
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_made_names_its_path() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let error = RunLock::acquire(&dir.path().join("no/lock"), "x").expect_err("no directory");
+        assert!(error.to_string().ends_with("no/lock"), "{error}");
+        std::os::unix::fs::symlink("elsewhere", dir.path().join("l")).expect("symlink");
+        assert!(matches!(RunLock::acquire(&dir.path().join("l"), "x"), Err(LockError::Io { .. })));
     }
 }

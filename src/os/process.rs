@@ -1,25 +1,99 @@
-//! This process and this machine (stand-in).
+//! This process and the machine it runs on.
+
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::CapabilitySet;
+use std::io;
+
+/// `PROC_USER_INIT_INO` of Linux' `include/linux/proc_ns.h`.
+const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Whether `trusted.*` attributes may be read and written (xattr(7)):
+/// `CAP_SYS_ADMIN` is effective, and in the machine's own user namespace; the
+/// root of a rootless container has it only in its own, where the kernel hides
+/// those attributes.
+pub fn can_use_trusted_xattrs() -> bool {
+    let effective = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    let namespace = std::fs::read_link("/proc/self/ns/user");
+    effective && namespace.map_or(true, |link| link.as_os_str() == INITIAL_USER_NAMESPACE)
+}
+
+/// Another one after each boot; empty where the kernel does not say.
+pub fn boot_id() -> String {
+    first_line("/proc/sys/kernel/random/boot_id")
 }
 
 pub fn pid() -> u32 {
     std::process::id()
 }
 
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
 pub fn hostname() -> String {
-    String::new()
+    first_line("/proc/sys/kernel/hostname")
 }
 
+/// Who holds a lock: one line for people.
 pub fn holder() -> String {
-    format!("pid {}, boot {}", pid(), boot_id())
+    format!("pid {} on {}, boot {}", pid(), hostname(), boot_id())
 }
 
-pub fn can_use_trusted_xattrs() -> bool {
-    is_root()
+fn first_line(path: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Raises the limit of open files as far as it goes without privilege; returns
+/// what it is now.
+pub fn raise_nofile_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    now.unwrap_or(u64::MAX)
+}
+
+/// Processors this process may use; at least one.
+pub fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Gives the terminal's default back to a process that Rust started with
+/// `SIGPIPE` ignored. `hsm` does not use it in normal runs: a write to a closed
+/// pipe then comes as an error, and the command line ends quietly.
+pub fn default_sigpipe() -> io::Result<()> {
+    // SAFETY: SIG_DFL is a valid disposition and runs no code of ours.
+    match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks the kernel itself: an ordinary user may not set what root may.
+    #[test]
+    fn the_answer_about_trusted_attributes_is_the_kernels() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let allowed = crate::os::xattrs::set(file.as_file(), "trusted.hsm-test", b"x").is_ok();
+        assert_eq!(can_use_trusted_xattrs(), allowed);
+    }
+
+    #[test]
+    fn the_machine_has_a_boot_and_a_core() {
+        assert_eq!(boot_id().len(), 36);
+        assert!(holder().contains(&boot_id()));
+        assert!(available_cores() >= 1);
+        let raised = raise_nofile_limit();
+        assert_eq!(
+            rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+            raised
+        );
+    }
 }

@@ -1,108 +1,170 @@
-//! Policy types (stand-in).
+//! The policy language: which files are left alone, uploaded or tiered.
+//!
+//! Pure: text in, a [`PolicySet`] out; facts in, a [`Verdict`] out. No file
+//! system, no clock, no user database (names come resolved through [`Names`]).
+//! Rules are tried in order, the first that matches decides, and a file that no
+//! rule matches is left alone. The language is described in docs/POLICY.md.
+//!
+//! Two promises rest here. Every mistake in a policy is found when it loads,
+//! with file, line, column and the mend; and whatever is unclear about a file
+//! makes it stay: a future timestamp is young, a hard link, a small file and a
+//! file just recalled fail the tests that come with each rule.
 
-use std::sync::Arc;
+mod classes;
+mod condition;
+mod explain;
+mod facts;
+mod globs;
+mod limits;
+mod load;
+mod predicates;
+mod rule;
+mod weight;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FileState {
-    Resident,
-    Uploaded,
-    Stub,
-    Dirty,
-    Damaged,
-    Uploading,
-    Stubbing,
-    Recalling,
+pub use crate::document::Problem as PolicyError;
+pub use explain::{Miss, RuleOutcome};
+pub use facts::{Action, Facts, FileState, Pin, UnknownState};
+pub use limits::{Defaults, ErrorBudget, Limits, Order, Rank, Watermark, rank};
+pub use predicates::Names;
+pub use rule::{Chunking, Rule};
+pub use weight::{BadWeight, Weight};
+
+use condition::{Ages, Condition, Context};
+use globs::PathGlobs;
+
+/// The compiled policy of a server: rules, classes and knobs of all its files.
+#[derive(Debug, Clone, Default)]
+pub struct PolicySet {
+    rules: Vec<Rule>,
+    class_names: Vec<String>,
+    class_conditions: Vec<Condition>,
+    pins: PathGlobs,
+    excludes: PathGlobs,
+    unguarded: bool,
+    watermark: Option<Watermark>,
+    limits: Limits,
+    defaults: Defaults,
 }
 
-impl FileState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Resident => "resident",
-            Self::Uploaded => "uploaded",
-            Self::Stub => "stub",
-            Self::Dirty => "dirty",
-            Self::Damaged => "damaged",
-            Self::Uploading => "uploading",
-            Self::Stubbing => "stubbing",
-            Self::Recalling => "recalling",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pin {
-    None,
-    Pinned,
-    Excluded,
-}
-
-impl Pin {
-    pub fn as_str(self) -> &'static str {
-        todo!("another room")
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {what}; {mend}")]
-pub struct PolicyError {
-    pub file: Arc<str>,
-    pub line: usize,
-    pub column: usize,
-    pub what: String,
-    pub mend: String,
-}
-
-pub struct Names<'n> {
-    pub uid: &'n dyn Fn(&str) -> Option<u32>,
-    pub gid: &'n dyn Fn(&str) -> Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    Ignore,
-    Upload,
-    Tier,
-}
-
-impl Action {
-    pub fn as_str(self) -> &'static str {
-        todo!("another room")
-    }
-}
-
-#[derive(Debug)]
-pub struct Rule {
-    pub name: String,
+/// What a policy decides on one file.
+#[derive(Debug, Clone, Copy)]
+pub struct Verdict<'p> {
+    /// The first rule that matched; `None` leaves the file alone.
+    pub rule: Option<&'p Rule>,
+    /// What to do: the rule's action, as far as the policy's pin allows.
     pub action: Action,
-    pub storage_class: Option<String>,
+    /// From the policy's own `pin` and `exclude`; pins made by `hsm pin` are
+    /// the state's, apply them with [`Pin::limit`].
+    pub pin: Pin,
 }
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Watermark {
-    pub high_pct: f64,
-    pub low_pct: f64,
-}
-
-#[derive(Debug, Default)]
-pub struct PolicySet;
 
 impl PolicySet {
+    /// Loads files, given as (name, text), in the order of their names into one
+    /// set. The names are used in errors only.
+    ///
+    /// # Errors
+    /// Every problem of every file, in the order of the files and lines.
     pub fn load<N: AsRef<str>, T: AsRef<str>>(
-        _files: &[(N, T)],
-        _names: &Names<'_>,
+        files: &[(N, T)],
+        names: &Names<'_>,
     ) -> Result<Self, Vec<PolicyError>> {
-        Ok(Self)
+        load::load(files, names)
+    }
+
+    /// What is to become of a file. Allocates nothing unless a glob is an
+    /// absolute path, and reads an extended attribute only where everything
+    /// else of a rule has matched.
+    pub fn decide(&self, facts: &Facts<'_>, now_ns: i64) -> Verdict<'_> {
+        self.verdict(facts, now_ns, Ages::Bind)
+    }
+
+    /// As [`Self::decide`] while a file system is above its high watermark:
+    /// the age limits of `tier` rules are waived (not those inside `not`), the
+    /// defaults still bind. What it says to tier are candidates, to be taken in
+    /// the watermark's order.
+    pub fn decide_for_space(&self, facts: &Facts<'_>, now_ns: i64) -> Verdict<'_> {
+        self.verdict(facts, now_ns, Ages::Waived)
+    }
+
+    fn verdict(&self, facts: &Facts<'_>, now_ns: i64, tier_ages: Ages) -> Verdict<'_> {
+        let context = Context::new(facts, now_ns);
+        let pin = self.pin_in(&context);
+        if facts.kind != 'f' || pin == Pin::Excluded {
+            return Verdict { rule: None, action: Action::Ignore, pin };
+        }
+        let rule = self.rules.iter().find(|rule| {
+            let ages = if rule.action == Action::Tier { tier_ages } else { Ages::Bind };
+            rule.implied.iter().all(|implied| implied.test.holds(&context, Ages::Bind))
+                && rule.condition.holds(&context, &self.class_conditions, ages)
+        });
+        let action = rule.map_or(Action::Ignore, |rule| pin.limit(rule.action));
+        Verdict { rule, action, pin }
+    }
+
+    /// The policy's own word on a path.
+    pub fn pin_of(&self, facts: &Facts<'_>) -> Pin {
+        self.pin_in(&Context::new(facts, 0))
+    }
+
+    fn pin_in(&self, context: &Context<'_>) -> Pin {
+        if !self.excludes.is_empty() && context.path_matches(&self.excludes) {
+            Pin::Excluded
+        } else if !self.pins.is_empty() && context.path_matches(&self.pins) {
+            Pin::Pinned
+        } else {
+            Pin::None
+        }
+    }
+
+    /// For each rule in order whether it matches, else every failed test. No
+    /// rule decides on what is no regular file or is excluded: show
+    /// [`Self::pin_of`] first.
+    pub fn explain(&self, facts: &Facts<'_>, now_ns: i64) -> Vec<RuleOutcome<'_>> {
+        let context = Context::new(facts, now_ns);
+        let mut undecided = facts.kind == 'f' && self.pin_in(&context) != Pin::Excluded;
+        let outcome = |rule| {
+            let misses = explain::misses_of(self, rule, &context);
+            let decides = misses.is_empty() && std::mem::take(&mut undecided);
+            RuleOutcome { rule, misses, decides }
+        };
+        self.rules.iter().map(outcome).collect()
+    }
+
+    /// The names of the classes a file is in, for reports.
+    pub fn classes_of(&self, facts: &Facts<'_>, now_ns: i64) -> Vec<&str> {
+        let context = Context::new(facts, now_ns);
+        let holds =
+            |condition: &Condition| condition.holds(&context, &self.class_conditions, Ages::Bind);
+        let named = self.class_names.iter().zip(&self.class_conditions);
+        named.filter(|(_, condition)| holds(condition)).map(|(name, _)| name.as_str()).collect()
     }
 
     pub fn rules(&self) -> &[Rule] {
-        todo!("another room")
+        &self.rules
     }
 
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// Whether stubs may exist without a guard: a program that opens one before
+    /// a recall then reads zeros.
     pub fn unguarded(&self) -> bool {
-        todo!("another room")
+        self.unguarded
     }
 
     pub fn watermark(&self) -> Option<&Watermark> {
-        todo!("another room")
+        self.watermark.as_ref()
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub fn defaults(&self) -> &Defaults {
+        &self.defaults
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,158 +1,55 @@
-//! The state DB (stand-in).
+//! The local state DB (SQLite): what the last scan saw, which inodes are
+//! managed, where chunks lie, and what this node has written to the catalog.
+//!
+//! It is disposable. Marker, extents and store are the truth; the DB saves
+//! looking at them. Transient states (`uploading`, `stubbing`, `recalling`) are
+//! committed as intent before the effect, and a run that finds one left behind
+//! decides by looking at the file, never by trusting the row. That is also why
+//! `synchronous=NORMAL` suffices: a power cut may lose the last commits of the
+//! WAL, never its consistency, and a lost commit is an effect to be looked at
+//! again.
+//!
+//! Identity of a file: (root, inode, birth time) in the scan, where asking for
+//! the generation of every file would cost one more system call each, and
+//! (root, inode, generation) as soon as it is managed. A managed inode number
+//! seen with another birth time is another file; the old one is gone. Where the
+//! file system has no birth times (0) the generation decides at the next upload.
+//!
+//! One process writes at a time (the run lock is the callers'); readers never
+//! wait for it. All SQL of `hsm` is in this room.
 
-use crate::ids::{ContentId, FileIdent, NodeId, StoreId};
-use crate::os::{FileKind, RelPath};
-use crate::policy::{FileState, Pin};
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+mod bitmap;
+mod contents;
+mod entries;
+mod error;
+mod files;
+mod gone;
+mod migrations;
+mod open;
+mod packs;
+mod pins;
+mod roots;
+mod rows;
+mod runs;
+mod scan_compare;
+mod scan_finish;
+mod scan_writer;
+mod segments;
+mod settings;
+mod transitions;
+mod uploads;
 
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("no state database at {}", path.display())]
-    Missing { path: PathBuf },
-    #[error("cannot create the state database {}: it exists already", path.display())]
-    Exists { path: PathBuf },
-    #[error("the state database is of a newer hsm ({found}, this one knows {known})")]
-    Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("the state database is damaged ({detail})")]
-    Corrupted { detail: String },
-    #[error("no space left for the state database, {operation}")]
-    Full { operation: &'static str },
-    #[error("the state database is in use by another process, {operation}")]
-    Busy { operation: &'static str },
-}
+pub use entries::{Counts, EntryRow};
+pub use error::{Error, Result};
+pub use files::ManagedRow;
+pub use gone::GoneRow;
+pub use open::StateDb;
+pub use packs::{ChunkPlace, PackRow, PackStatus};
+pub use roots::{RootId, RootRow};
+pub use runs::RunRow;
+pub use scan_writer::{Part, ScanChanges, ScanWriter, SeenEntry};
+pub use segments::{LogHead, SegmentCommit, Uploaded};
+pub use uploads::UploadIntent;
 
-pub type Result<T> = std::result::Result<T, Error>;
-
-pub struct StateDb;
-
-#[derive(Debug, Clone, Default)]
-pub struct Counts {
-    pub states: Vec<(FileState, u64, u64)>,
-    pub unmanaged_files: u64,
-    pub unmanaged_bytes: u64,
-}
-
-#[derive(Debug, Clone)]
-pub struct RunRow {
-    pub command: String,
-    pub started_ns: i64,
-    pub finished_ns: i64,
-    pub outcome: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RootId(i64);
-
-#[derive(Debug, Clone)]
-pub struct RootRow {
-    pub id: RootId,
-    pub path: PathBuf,
-    pub identity: String,
-    pub last_complete_scan_ns: Option<i64>,
-    pub entries: u64,
-}
-
-#[derive(Debug, Clone)]
-pub struct EntryRow {
-    pub root: RootId,
-    pub path: RelPath,
-    pub kind: FileKind,
-    pub ino: u64,
-    pub size_bytes: u64,
-    pub allocated_bytes: u64,
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub nlink: u32,
-    pub atime_ns: i64,
-    pub mtime_ns: i64,
-    pub ctime_ns: i64,
-    pub btime_ns: i64,
-    pub first_seen_ns: i64,
-    pub file: Option<ManagedRow>,
-}
-
-#[derive(Debug, Clone)]
-pub struct ManagedRow {
-    pub root: RootId,
-    pub ident: FileIdent,
-    pub path: RelPath,
-    pub state: FileState,
-    pub content: Option<ContentId>,
-    pub size_bytes: u64,
-    pub mtime_ns: i64,
-    pub ctime_ns: i64,
-    pub uploaded_ns: Option<i64>,
-    pub stubbed_ns: Option<i64>,
-    pub recalled_ns: Option<i64>,
-    pub rule: Option<String>,
-    pub reason: Option<String>,
-}
-
-pub type Visit<'v> = &'v mut dyn FnMut(EntryRow) -> ControlFlow<()>;
-
-impl StateDb {
-    pub fn create(_path: &Path, _store: StoreId, _node: NodeId, _now_ns: i64) -> Result<Self> {
-        todo!("another room")
-    }
-    pub fn open(_path: &Path) -> Result<Self> {
-        todo!("another room")
-    }
-    pub fn open_read_only(_path: &Path) -> Result<Self> {
-        todo!("another room")
-    }
-    pub fn check(&self) -> Result<()> {
-        todo!("another room")
-    }
-    pub fn store_id(&self) -> StoreId {
-        todo!("another room")
-    }
-    pub fn node_id(&self) -> NodeId {
-        todo!("another room")
-    }
-    pub fn setting(&self, _key: &str) -> Result<Option<String>> {
-        todo!("another room")
-    }
-    pub fn set_setting(&mut self, _key: &str, _value: &str) -> Result<()> {
-        todo!("another room")
-    }
-    pub fn add_root(&mut self, _path: &Path, _identity: &str, _now_ns: i64) -> Result<RootId> {
-        todo!("another room")
-    }
-    pub fn roots(&self) -> Result<Vec<RootRow>> {
-        todo!("another room")
-    }
-    pub fn for_each_entry(
-        &self,
-        _root: RootId,
-        _under: Option<&RelPath>,
-        _visit: Visit,
-    ) -> Result<()> {
-        todo!("another room")
-    }
-    pub fn entry_at(&self, _root: RootId, _path: &RelPath) -> Result<Option<EntryRow>> {
-        todo!("another room")
-    }
-    pub fn counts(&self, _root: RootId) -> Result<Counts> {
-        todo!("another room")
-    }
-    pub fn pins(&self, _root: RootId) -> Result<Vec<(RelPath, Pin)>> {
-        todo!("another room")
-    }
-    pub fn set_pin(
-        &mut self,
-        _root: RootId,
-        _path: &RelPath,
-        _pin: Pin,
-        _now_ns: i64,
-    ) -> Result<()> {
-        todo!("another room")
-    }
-    pub fn recent_runs(&self, _limit: usize) -> Result<Vec<RunRow>> {
-        todo!("another room")
-    }
-    pub fn transient(&self, _root: RootId) -> Result<Vec<ManagedRow>> {
-        todo!("another room")
-    }
-}
+#[cfg(test)]
+mod tests;

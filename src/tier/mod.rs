@@ -1,1 +1,99 @@
-//! tier
+//! Tiering: what makes files `uploaded` and then `stub`.
+//!
+//! * [`rescan`] brings the state DB up to date with the tree.
+//! * [`plan`] decides, by policy, what should be uploaded and stubbed; it
+//!   changes nothing and is what `--dry-run` prints.
+//! * [`upload`] makes verified, catalogued copies.
+//! * [`stubbing`] frees the blocks of uploaded files, each only through a
+//!   [`VerifiedCopy`](crate::manifest::VerifiedCopy).
+//! * [`recover`] finishes or undoes what a killed run left.
+//!
+//! The order of effects is the promise of the whole tool and is spelled out,
+//! arrow by arrow, in docs/SEMANTICS.md.
+
+pub mod candidates;
+pub mod catalog;
+mod commit;
+pub mod conditions;
+pub mod freshness;
+pub mod guarded;
+pub mod plan;
+pub mod recover;
+pub mod rescan;
+pub mod run;
+mod sightings;
+pub mod stubbing;
+pub mod upload;
+
+use crate::chunk;
+use crate::manifest;
+use crate::os::relpath::RelPath;
+use crate::scan;
+use crate::state;
+use crate::store;
+use crate::stub;
+use std::io;
+use std::path::PathBuf;
+
+/// What stops a run as a whole. One file's failure is never one of these: it
+/// goes to the monitor.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("open the root {}", path.display())]
+    OpenRoot { path: PathBuf, source: io::Error },
+    #[error("{} is not the file system that it was at hsm init (was {was}, is {is})", path.display())]
+    OtherFileSystem { path: PathBuf, was: String, is: String },
+    #[error(
+        "{} is empty although {entries} entries are known below it; nothing was concluded to be deleted",
+        path.display()
+    )]
+    RootLooksEmpty { path: PathBuf, entries: u64 },
+    #[error("read {}", path.display())]
+    ReadTree { path: PathBuf, source: io::Error },
+    #[error("flush {}", path.display())]
+    Flush { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    State(#[from] state::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Scan(#[from] scan::Error),
+    #[error(transparent)]
+    Stub(#[from] stub::Error),
+    #[error(transparent)]
+    Format(#[from] manifest::Error),
+    #[error(transparent)]
+    Chunk(#[from] chunk::Error),
+    #[error(
+        "another writer has written {key}: this node's log was continued elsewhere or its state DB is an old copy"
+    )]
+    Fenced { key: String },
+    #[error("the store returned other bytes for {key} than were written")]
+    SegmentDiffers { key: String },
+    #[error("a newer hsm collects garbage in this store ({key}); this version cannot take part")]
+    CollectionRunning { key: String },
+    #[error("{failures} files failed: the run stops here (limits.stop_after_errors)")]
+    TooManyFailures { failures: u64 },
+    #[error("stubs are refused: {reason}")]
+    Unguarded { reason: String },
+    #[error("{} is in no managed root", path.display())]
+    OutsideRoots { path: PathBuf },
+    #[error("{} is not known; run hsm scan", path.display())]
+    NotScanned { path: RelPathText },
+}
+
+/// A path for a message.
+pub type RelPathText = PathBuf;
+
+impl Error {
+    pub(crate) fn fenced_or_store(key: &store::Key, source: store::Error) -> Self {
+        match source.kind() {
+            store::ErrorKind::AlreadyExists => Self::Fenced { key: key.to_string() },
+            _ => Self::Store(source),
+        }
+    }
+
+    pub(crate) fn not_scanned(path: &RelPath, root: &std::path::Path) -> Self {
+        Self::NotScanned { path: path.to_path(root) }
+    }
+}

@@ -1,5 +1,5 @@
 //! How quantities are written and read by people: sizes, durations, shares,
-//! rates and points in time.
+//! rates, points in time, and the few names that a store gives.
 //!
 //! Every text that a person types, in a policy, in the config or on the command
 //! line, passes through here, so that `64KiB` means one thing everywhere. A
@@ -11,10 +11,12 @@
 
 mod duration;
 mod size;
+mod storage_class;
 mod time;
 
 pub use duration::{format_duration, format_duration_exact, parse_duration};
 pub use size::{format_size, parse_rate, parse_size};
+pub use storage_class::parse_storage_class;
 pub use time::{format_time, parse_time};
 
 /// A text that is not the quantity it should be.
@@ -30,6 +32,8 @@ pub enum Error {
     Percent { text: String, why: &'static str },
     #[error("bad time {text:?}: {why}")]
     Time { text: String, why: String },
+    #[error("bad storage class {text:?}: {why}")]
+    StorageClass { text: String, why: &'static str },
 }
 
 impl Error {
@@ -44,6 +48,9 @@ impl Error {
                 "write a number with a unit: 90d, 2m, 1h30m, 2weeks, 3months, 1y"
             }
             Self::Percent { .. } => "write a number from 0 to 100 with a percent sign: 85%",
+            Self::StorageClass { .. } => {
+                "write STANDARD, STANDARD_IA, GLACIER_IR or the store's own"
+            }
             Self::Time { .. } => {
                 "write 2026-01-31, 2026-01-31T14:00:00Z, @1769868000 (Unix seconds), now or now-90d"
             }

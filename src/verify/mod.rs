@@ -1,1 +1,153 @@
-//! verify
+//! Verify: is every copy that the state DB promises really there, whole?
+//!
+//! * The fast pass lists the store and compares presence and size.
+//! * The data pass reads packs, oldest proof first, and hashes every chunk.
+//! * Then every managed file is checked in both directions: a stub must have
+//!   its marker and a copy whose chunks are all good; an object should have an
+//!   owner.
+//!
+//! Findings are recorded (`damaged`, lost packs) unless it is a dry run, so
+//! that nothing relies on a bad copy again. A bad copy of a file whose bytes
+//! are still local is repaired by uploading it again.
+
+mod files;
+mod objects;
+mod sample;
+
+pub use sample::Sample;
+
+use crate::ids::{ChunkId, ContentId, PackId};
+use crate::os::relpath::RelPath;
+use crate::os::tree::RootDir;
+use crate::site::{Site, catalog};
+use crate::state::{RootId, RootRow};
+use crate::{state, store, stub};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// What stops a verification as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    State(#[from] state::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+}
+
+/// How much to check.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Read and hash packs: all, or a sample.
+    pub data: Option<Sample>,
+    /// Only files below this path, and only the packs they rely on.
+    pub under: Option<(RootId, RelPath)>,
+    /// Record nothing.
+    pub dry_run: bool,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// The store does not have the pack.
+    PackMissing { pack: PackId },
+    /// The pack has another size than was written.
+    PackSize { pack: PackId, expected_bytes: u64, found_bytes: u64 },
+    /// A chunk's bytes do not have the chunk's hash.
+    ChunkDamaged { pack: PackId, chunk: ChunkId, why: String },
+    /// The only copy is bad and the bytes are not local: they are lost unless
+    /// another copy of the store has them.
+    Lost { path: PathBuf, size_bytes: u64, content: Option<ContentId>, why: String },
+    /// The copy is bad, the bytes are local: uploading again repairs it.
+    Repairable { root: RootId, path: PathBuf, inside: RelPath, size_bytes: u64, why: String },
+    /// The file on disk is not the stub that the state DB says it is.
+    NotTheStub { path: PathBuf, why: String },
+}
+
+/// Totals of one verification.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyStats {
+    pub packs: u64,
+    /// Packs read and hashed.
+    pub packs_read: u64,
+    pub bytes_read: u64,
+    pub files: u64,
+    pub stubs: u64,
+    pub problems: u64,
+    pub lost_files: u64,
+    pub lost_bytes: u64,
+    pub repairable_files: u64,
+    /// Objects that no node's catalog names: left by a killed run.
+    pub unowned_objects: u64,
+    pub unowned_bytes: u64,
+    /// Files that could not be checked (unreadable, vanished).
+    pub unchecked: u64,
+    /// A stop was requested before everything was checked.
+    pub stopped: bool,
+}
+
+/// Verifies and calls `found` for each problem, in order of discovery.
+pub fn run(
+    site: &mut Site<'_>,
+    roots: &[(RootRow, RootDir)],
+    options: &Options,
+    found: &mut dyn FnMut(&Problem),
+) -> Result<VerifyStats, Error> {
+    let mut verifier = Verifier { site, options, found, stats: VerifyStats::default() };
+    let scope = verifier.scope(roots)?;
+    verifier.list(scope.as_ref())?;
+    if let Some(sample) = options.data {
+        verifier.read_packs(sample, scope.as_ref())?;
+    }
+    for (row, root) in roots {
+        verifier.files(row, root)?;
+    }
+    verifier.stats.stopped = verifier.site.stop.requested();
+    Ok(verifier.stats)
+}
+
+struct Verifier<'a, 's> {
+    site: &'a mut Site<'s>,
+    options: &'a Options,
+    found: &'a mut dyn FnMut(&Problem),
+    stats: VerifyStats,
+}
+
+impl Verifier<'_, '_> {
+    fn problem(&mut self, problem: Problem) {
+        self.stats.problems += 1;
+        match &problem {
+            Problem::Lost { size_bytes, .. } => {
+                self.stats.lost_files += 1;
+                self.stats.lost_bytes += size_bytes;
+            }
+            Problem::Repairable { .. } => self.stats.repairable_files += 1,
+            _ => {}
+        }
+        (self.found)(&problem);
+    }
+
+    /// The packs that the files below `under` rely on; `None` means all.
+    fn scope(&self, roots: &[(RootRow, RootDir)]) -> Result<Option<HashSet<PackId>>, Error> {
+        let Some((root_id, under)) = &self.options.under else { return Ok(None) };
+        debug_assert!(roots.iter().any(|(row, _)| row.id == *root_id));
+        let mut contents = HashSet::new();
+        self.site.state.for_each_managed(*root_id, Some(under), &[], &mut |row| {
+            contents.extend(row.content);
+            std::ops::ControlFlow::Continue(())
+        })?;
+        let mut packs = HashSet::new();
+        for id in contents {
+            let Some((content, _)) = self.site.state.content(id)? else { continue };
+            let ids: Vec<ChunkId> = content.chunk_ids().collect();
+            packs.extend(self.site.state.find_chunks(&ids)?.into_iter().flatten().map(|p| p.pack));
+        }
+        Ok(Some(packs))
+    }
+}
+
+/// Text for a stub whose file is not what it should be.
+fn describe(placement: &stub::Placement) -> String {
+    format!("it is {}", placement.describe())
+}

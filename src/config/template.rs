@@ -1,0 +1,101 @@
+//! The commented config that `hsm init` writes.
+//!
+//! Every key is in it, those without a value as a comment, so that nobody needs
+//! the manual to find a name.
+
+/// What `hsm init` knows. Paths are UTF-8, as TOML is.
+#[derive(Debug, Clone, Default)]
+pub struct TemplateValues<'v> {
+    pub roots: &'v [String],
+    pub state_dir: &'v str,
+    pub policy_dir: &'v str,
+    pub store_url: &'v str,
+    pub endpoint: Option<&'v str>,
+    pub region: Option<&'v str>,
+    pub path_style: bool,
+    pub storage_class: Option<&'v str>,
+    /// Encrypts the store; without it chunks are stored as they are.
+    pub key_file: Option<&'v str>,
+}
+
+/// `text` as a TOML string.
+pub(super) fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// `key = "value"`, or the example as a comment.
+fn line(key: &str, value: Option<&str>, example: &str) -> String {
+    match value {
+        Some(value) => format!("{key} = {}", quote(value)),
+        None => format!("# {key} = {}", quote(example)),
+    }
+}
+
+pub(super) fn template(values: &TemplateValues<'_>) -> String {
+    let roots: String = values.roots.iter().map(|root| format!("  {},\n", quote(root))).collect();
+    let path_style = if values.path_style { "path_style = true" } else { "# path_style = true" };
+    let encryption = match values.key_file {
+        Some(_) => "[encryption]",
+        None => "# [encryption]",
+    };
+    format!(
+        "\
+# Configuration of hsm. `hsm doctor` checks it against the system.
+# What is to be done with which files is in policy_dir, not here.
+
+# Managed trees. `hsm init PATH` adds one.
+roots = [
+{roots}]
+
+# The state DB of this server; never inside a root. It can be made again with
+# `hsm rebuild`.
+state_dir = {state_dir}
+
+# Policies, *.toml, read in the order of their names. See docs/POLICY.md.
+policy_dir = {policy_dir}
+
+[store]
+# file:///directory or s3://bucket/prefix. Credentials never stand here: they
+# come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws or the instance.
+url = {url}
+
+# For stores other than AWS.
+{endpoint}
+{region}
+{path_style}
+
+# For objects of rules that name no class of their own.
+{storage_class}
+
+# Server-side encryption: AES256, aws:kms or aws:kms:<key id>.
+# sse = \"AES256\"
+
+# A checksum with every request (always), or only where S3 demands one
+# (when-required), for servers that refuse it.
+# checksums = \"always\"
+
+# Bytes per second for all transfers together, and requests in flight.
+# bandwidth = \"50MiB/s\"
+# concurrency = 8
+
+# Encryption before upload. The key file is made by `hsm init --encrypt`; without
+# a second copy of it at another place, losing it is losing every file.
+{encryption}
+{key_file}
+
+# [chunking]
+# size = \"4MiB\"
+
+# [upload]
+# threads = 4
+# memory = \"256MiB\"
+",
+        state_dir = quote(values.state_dir),
+        policy_dir = quote(values.policy_dir),
+        url = quote(values.store_url),
+        endpoint = line("endpoint", values.endpoint, "https://minio.example.org:9000"),
+        region = line("region", values.region, "eu-central-1"),
+        storage_class = line("storage_class", values.storage_class, "STANDARD_IA"),
+        key_file = line("key_file", values.key_file, "/etc/hsm/store.key"),
+    )
+}

@@ -1,0 +1,214 @@
+//! The records of a catalog: one JSON object per line, told apart by `"t"`.
+//!
+//! Readers ignore fields they do not know (a later version may add optional
+//! ones) but refuse a record type they do not know: skipping it could restore
+//! a tree that never was. A new type therefore means a new format version.
+//!
+//! In the sequence of a log a later record about a path replaces an earlier
+//! one; `gone` removes the record of exactly its path.
+
+use super::content::{Content, Piece};
+use super::name::{self, Name};
+use crate::chunk::{ChunkSlot, MAX_CHUNK_LEN};
+use crate::ids::{ContentId, PackId};
+use serde::{Deserialize, Serialize};
+
+/// One line of a catalog object after its header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub enum Record {
+    /// A writer begins; until its `close` its packs may be unreferenced.
+    Open {
+        session: String,
+    },
+    Close {
+        session: String,
+    },
+    /// A pack that is durable in the store.
+    Pack(Box<PackRecord>),
+    /// A file, or a directory, symlink, FIFO, socket or device.
+    File(Box<FileRecord>),
+    /// The path no longer exists.
+    Gone {
+        root: Name,
+        path: Name,
+        content: Option<ContentId>,
+        when_ns: i64,
+    },
+}
+
+/// A pack and everything in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackRecord {
+    pub id: PackId,
+    /// `small` (many files) or `large` (a run of one file).
+    pub kind: String,
+    /// Storage class; `None` is the store's default.
+    pub class: Option<String>,
+    /// Length of the object.
+    pub bytes: u64,
+    pub chunks: Vec<ChunkSlot>,
+}
+
+/// Everything a restore needs to know of one path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// The root's absolute path.
+    pub root: Name,
+    /// Beneath the root, `/`-separated; empty for the root itself.
+    pub path: Name,
+    /// `os::stat::FileKind::code`: f d l p s c b.
+    #[serde(rename = "type")]
+    pub kind: char,
+    /// Permission bits, 07777.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub mtime_ns: i64,
+    pub ctime_ns: i64,
+    pub ino: u64,
+    #[serde(rename = "gen")]
+    pub generation: u32,
+    pub nlink: u32,
+    #[serde(rename = "size")]
+    pub size_bytes: u64,
+    /// Name and raw value, ACLs and capabilities included, hsm's marker never.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "name::xattrs")]
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of a symlink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Name>,
+    /// Names of one root with the same link group and content are hard links
+    /// to one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<u64>,
+    /// Of a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdev: Option<u64>,
+    /// Of a regular file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<Piece>,
+    /// How it was cut (`chunk::Chunking`); restoring does not need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunking: Option<String>,
+}
+
+impl FileRecord {
+    pub fn path_bytes(&self) -> &[u8] {
+        self.path.as_bytes()
+    }
+
+    /// The content list of a regular file.
+    pub fn content_list(&self) -> Option<Content> {
+        self.content?;
+        Some(Content { size_bytes: self.size_bytes, pieces: self.pieces.clone() })
+    }
+
+    /// What is wrong with it, if anything.
+    fn fault(&self) -> Option<String> {
+        if let Some(why) = place_fault(&self.root, &self.path) {
+            return Some(why.to_owned());
+        }
+        if !"fdlpscb".contains(self.kind) {
+            return Some(format!("there is no file type {:?}", self.kind));
+        }
+        if self.mode > 0o7777 {
+            return Some(format!("mode {:o} has more than permission bits", self.mode));
+        }
+        if self.target.is_some() != (self.kind == 'l') {
+            return Some("a symlink has a target, and nothing else has".to_owned());
+        }
+        if self.target.as_ref().is_some_and(|target| target.as_bytes().contains(&0)) {
+            return Some("the symlink's target has a NUL byte".to_owned());
+        }
+        self.content_fault()
+    }
+
+    fn content_fault(&self) -> Option<String> {
+        if self.content.is_some() != (self.kind == 'f') {
+            return Some("a regular file has a content, and nothing else has".to_owned());
+        }
+        let Some(id) = self.content else {
+            return (!self.pieces.is_empty()).then(|| "only a file has pieces".to_owned());
+        };
+        let list = self.content_list()?;
+        match list.fault() {
+            Some(why) => Some(format!("content {id}: {why}")),
+            None if list.id() != id => Some(format!("content {id}: its pieces have another id")),
+            None => None,
+        }
+    }
+}
+
+impl PackRecord {
+    fn fault(&self) -> Option<String> {
+        let wrong = self.chunks.iter().find(|slot| {
+            let end = slot.offset.checked_add(slot.stored_len.into());
+            end.is_none_or(|end| end > self.bytes) || slot.plain_len > MAX_CHUNK_LEN
+        })?;
+        Some(format!("pack {}: chunk {} does not fit into it", self.id, wrong.id))
+    }
+}
+
+impl Record {
+    /// What is wrong with it, if anything: asked before a record is written
+    /// and after it is read.
+    pub(super) fn fault(&self) -> Option<String> {
+        match self {
+            Self::Open { .. } | Self::Close { .. } => None,
+            Self::Pack(pack) => pack.fault(),
+            Self::File(file) => {
+                file.fault().map(|why| format!("{:?} in {:?}: {why}", file.path, file.root))
+            }
+            Self::Gone { root, path, .. } => place_fault(root, path).map(str::to_owned),
+        }
+    }
+}
+
+/// A root is absolute; a path stays beneath it.
+fn place_fault(root: &Name, path: &Name) -> Option<&'static str> {
+    let (root, path) = (root.as_bytes(), path.as_bytes());
+    if !root.starts_with(b"/") || root.contains(&0) {
+        return Some("the root is not an absolute path");
+    }
+    if path.contains(&0) {
+        return Some("the path has a NUL byte");
+    }
+    let leaves = |part: &[u8]| matches!(part, b"" | b"." | b"..");
+    let bad = !path.is_empty() && path.split(|&byte| byte == b'/').any(leaves);
+    bad.then_some("the path is not a plain path beneath its root")
+}
+
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(borrow)]
+    t: std::borrow::Cow<'a, str>,
+}
+
+/// Why a line is no record.
+pub(super) enum BadLine {
+    Json(serde_json::Error),
+    Record(String),
+}
+
+/// Reads one line. The two long kinds are read directly: serde's own way of
+/// telling variants apart would copy each of them first.
+pub(super) fn parse(line: &[u8]) -> Result<Record, BadLine> {
+    let tag: Tag<'_> = serde_json::from_slice(line).map_err(BadLine::Json)?;
+    let record = match tag.t.as_ref() {
+        "file" => serde_json::from_slice(line).map(|file| Record::File(Box::new(file))),
+        "pack" => serde_json::from_slice(line).map(|pack| Record::Pack(Box::new(pack))),
+        "open" | "close" | "gone" => serde_json::from_slice(line),
+        other => {
+            let why = format!("a record of type {other:?} is unknown; a newer hsm wrote it");
+            return Err(BadLine::Record(why));
+        }
+    }
+    .map_err(BadLine::Json)?;
+    match record.fault() {
+        None => Ok(record),
+        Some(why) => Err(BadLine::Record(why)),
+    }
+}

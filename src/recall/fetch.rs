@@ -1,0 +1,190 @@
+//! Fetches runs, verifies every chunk, writes it to its place.
+//!
+//! Several threads each take whole runs, so fetching, hashing and writing
+//! overlap. A chunk that does not verify is fetched once more (a broken
+//! transfer is likelier than a broken copy) before its file fails.
+
+use super::layout::{Part, Run, runs};
+use super::{Error, FileError, Fill};
+use crate::chunk::{self, Decoder};
+use crate::ids::ChunkId;
+use crate::site::{Catalog, Site, pack_key};
+use crate::store::{self, Store};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Fills every file of the batch; one outcome per file, in order.
+pub(super) fn fill_all(
+    site: &mut Site<'_>,
+    catalog: &mut Catalog,
+    fills: &[Fill],
+) -> Result<Vec<Result<(), FileError>>, Error> {
+    let mut errors: Vec<Option<FileError>> = Vec::with_capacity(fills.len());
+    let mut parts = vec![];
+    for (index, fill) in fills.iter().enumerate() {
+        errors.push(match places(site, catalog, fill, index)? {
+            Ok(found) => {
+                parts.extend(found);
+                None
+            }
+            Err(error) => Some(error),
+        });
+    }
+    let runs = runs(parts);
+    let errors = Mutex::new(errors);
+    let next = AtomicUsize::new(0);
+    let threads = site.workers.max(site.connections).clamp(1, runs.len().max(1));
+    let site = &*site;
+    let shared = Shared { store: site.store, site_stop: &site.stop, fills, errors: &errors };
+    let (protection, store_id, monitor) = (site.protection, site.store_id, site.monitor);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut reader = Reader::new(protection, store_id);
+                while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let bytes = shared.run(run, &mut reader);
+                    monitor.advance(0, bytes);
+                }
+            });
+        }
+    });
+    let errors = errors.into_inner().expect("no reader panicked");
+    Ok(errors.into_iter().map(|error| error.map_or(Ok(()), Err)).collect())
+}
+
+/// Where the chunks of one file are.
+fn places(
+    site: &mut Site<'_>,
+    catalog: &mut Catalog,
+    fill: &Fill,
+    file: usize,
+) -> Result<Result<Vec<Part>, FileError>, Error> {
+    let ids: Vec<ChunkId> = fill.content.chunk_ids().collect();
+    let known = site.state.find_chunks(&ids)?;
+    let mut found: HashMap<ChunkId, (crate::ids::PackId, chunk::ChunkSlot)> = HashMap::new();
+    for (id, place) in ids.iter().zip(known) {
+        let place = match place {
+            Some(place) => Some((place.pack, place.slot)),
+            None => catalog.chunk(site, id)?,
+        };
+        match place {
+            Some(place) => found.insert(*id, place),
+            None => return Ok(Err(FileError::ChunkLost(*id))),
+        };
+    }
+    let (mut parts, mut file_offset) = (vec![], 0);
+    for piece in &fill.content.pieces {
+        if let Some(id) = piece.chunk {
+            let (pack, slot) = found[&id];
+            parts.push(Part { pack, slot, file, file_offset });
+        }
+        file_offset += piece.len;
+    }
+    Ok(Ok(parts))
+}
+
+struct Shared<'a> {
+    store: &'a dyn Store,
+    site_stop: &'a crate::monitor::Stop,
+    fills: &'a [Fill],
+    errors: &'a Mutex<Vec<Option<FileError>>>,
+}
+
+/// One thread's contexts and buffer.
+struct Reader<'a> {
+    protection: &'a chunk::Protection,
+    store_id: crate::ids::StoreId,
+    decoder: Decoder,
+    plain: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(protection: &'a chunk::Protection, store_id: crate::ids::StoreId) -> Self {
+        Self { protection, store_id, decoder: Decoder::new(), plain: vec![] }
+    }
+
+    fn open(&mut self, part: &Part, run: &Run, bytes: &Bytes) -> Result<(), chunk::Error> {
+        let range = part.stored_range();
+        let start = usize::try_from(range.start - run.range.start).expect("a run fits in memory");
+        let end = start + part.slot.stored_len as usize;
+        chunk::open_chunk(
+            self.protection,
+            self.store_id,
+            part.pack,
+            &part.slot,
+            &bytes[start..end],
+            &mut self.decoder,
+            &mut self.plain,
+        )
+    }
+}
+
+impl Shared<'_> {
+    /// Fetches and writes one run; returns the bytes written.
+    fn run(&self, run: &Run, reader: &mut Reader<'_>) -> u64 {
+        if self.site_stop.requested() {
+            run.parts.iter().for_each(|part| self.failed(part, FileError::Stopped));
+            return 0;
+        }
+        let mut bytes = match self.fetch(run) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.all_failed(run, error);
+                return 0;
+            }
+        };
+        let mut written = 0;
+        let mut fetched_again = false;
+        for part in &run.parts {
+            let mut opened = reader.open(part, run, &bytes);
+            if opened.is_err() && !fetched_again {
+                fetched_again = true;
+                if let Ok(again) = self.fetch(run) {
+                    bytes = again;
+                    opened = reader.open(part, run, &bytes);
+                }
+            }
+            match opened {
+                Ok(()) => written += self.write(part, &reader.plain),
+                Err(error) => self.failed(part, error.into()),
+            }
+        }
+        written
+    }
+
+    fn fetch(&self, run: &Run) -> Result<Bytes, store::Error> {
+        self.store.get(&pack_key(run.pack), Some(run.range.clone()))
+    }
+
+    fn write(&self, part: &Part, plain: &[u8]) -> u64 {
+        match self.fills[part.file].filler.write_at(part.file_offset, plain) {
+            Ok(()) => plain.len() as u64,
+            Err(error) => {
+                self.failed(part, error.into());
+                0
+            }
+        }
+    }
+
+    fn failed(&self, part: &Part, error: FileError) {
+        let mut errors = self.errors.lock().expect("no holder panics");
+        errors[part.file].get_or_insert(error);
+    }
+
+    /// One failed request fails every file that it was for; the error itself
+    /// goes to the first, its text to the others.
+    fn all_failed(&self, run: &Run, error: store::Error) {
+        let text = error.to_string();
+        let mut error = Some(error);
+        for part in &run.parts {
+            let why = match error.take() {
+                Some(error) => FileError::Store(error),
+                None => FileError::Conflict(text.clone()),
+            };
+            self.failed(part, why);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The truths that an operation works with, opened together: the state DB, the
+//! store and its key material, and whom to tell.
+//!
+//! Every operation (`tier`, `recall`, `verify`) takes a [`Site`], so that the
+//! command line opens things once and a test can hand in its own store.
+
+pub mod catalog;
+
+pub use catalog::Catalog;
+
+use crate::chunk::Protection;
+use crate::clock::Clock;
+use crate::ids::{NodeId, PackId, StoreId};
+use crate::manifest::keys;
+use crate::monitor::{Monitor, Stop};
+use crate::state::StateDb;
+use crate::store::{Capabilities, Key, Store};
+use std::path::PathBuf;
+
+/// One configured `hsm`: its state, its store, its keys.
+pub struct Site<'a> {
+    pub state: StateDb,
+    /// Where `state` lives, so that worker threads can open it for reading.
+    pub state_path: PathBuf,
+    pub store: &'a dyn Store,
+    /// What the store was probed to do; decides how a copy is proven.
+    pub capabilities: Capabilities,
+    pub protection: &'a Protection,
+    pub store_id: StoreId,
+    pub node_id: NodeId,
+    pub monitor: &'a dyn Monitor,
+    pub stop: Stop,
+    pub clock: Clock,
+    /// Threads that read, hash and compress.
+    pub workers: usize,
+    /// Packs being sent, or ranges being fetched, at the same time.
+    pub connections: usize,
+}
+
+/// The object that holds a pack.
+pub fn pack_key(pack: PackId) -> Key {
+    Key::new(keys::pack_key(pack)).expect("the layout's own keys are valid")
+}
+
+/// The object that holds a segment of a node's log.
+pub fn segment_key(node: NodeId, seq: u64) -> Key {
+    Key::new(keys::segment_key(node, seq)).expect("the layout's own keys are valid")
+}

@@ -1,0 +1,141 @@
+//! What was at a path and is there no more: deletions for the catalog to note,
+//! and the memory from which a file comes back that was only hiding.
+//!
+//! A managed file without a name leaves with its copy's id; a moved one leaves
+//! a row for its old path (`moved`) and stays managed; of symlinks and
+//! directories only those leave a row that the catalog has.
+
+use super::error::{During, Result};
+use super::open::StateDb;
+use super::roots::RootId;
+use super::rows::{Columns, rel_path};
+use crate::ids::{ContentId, FileIdent};
+use crate::os::RelPath;
+use crate::policy::FileState;
+use rusqlite::{Connection, Params};
+
+/// A path that lost what it had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoneRow {
+    pub id: i64,
+    pub root: RootId,
+    pub path: RelPath,
+    /// For a symlink, device or directory the generation is 0.
+    pub ident: FileIdent,
+    /// The last copy; `None` for what has no content of its own.
+    pub content: Option<ContentId>,
+    pub size_bytes: u64,
+    /// Its state when it was last seen.
+    pub state: FileState,
+    /// The file lives on under another path.
+    pub moved: bool,
+    pub gone_ns: i64,
+}
+
+const OPERATION: &str = "recording what is gone";
+
+impl StateDb {
+    /// What is gone and not yet in the catalog, oldest first.
+    pub fn pending_gone(&self, root: RootId) -> Result<Vec<GoneRow>> {
+        let operation = "reading what is gone";
+        let mut select = self
+            .conn
+            .prepare_cached(
+                "SELECT id, path, ino, generation, content, size_bytes, state, moved, gone_ns
+                 FROM gone WHERE root_id = ?1 AND segment_seq IS NULL ORDER BY id",
+            )
+            .during(operation)?;
+        let mut rows = select.query([root.0]).during(operation)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().during(operation)? {
+            let mut columns = Columns::new(row, 0, operation);
+            found.push(GoneRow {
+                root,
+                id: columns.get()?,
+                path: rel_path(columns.get()?)?,
+                ident: columns.ident()?,
+                content: columns.content()?,
+                size_bytes: columns.unsigned()?,
+                state: columns.state()?,
+                moved: columns.get()?,
+                gone_ns: columns.get()?,
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// Copies managed files to `gone`. `rest` chooses by `file f` with its `dir d`;
+/// `?2` is the time.
+///
+/// `||` of blobs is their bytes as text, and the cast makes a blob of them
+/// again, unchanged.
+fn bury(conn: &Connection, moved: u8, rest: &str, params: impl Params) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO gone (root_id, path, kind, moved, ino, generation, btime_ns, state,
+         content, size_bytes, mtime_ns, ctime_ns, uploaded_ns, stubbed_ns, recalled_ns, rule,
+         gone_ns)
+         SELECT f.root_id,
+         CAST(iif(length(d.path) = 0, f.name, d.path || x'2f' || f.name) AS BLOB), 'f', {moved},
+         f.ino, f.generation, f.btime_ns, coalesce(f.former_state, f.state), f.content,
+         f.size_bytes, f.mtime_ns, f.ctime_ns, f.uploaded_ns, f.stubbed_ns, f.recalled_ns,
+         f.rule, ?2 {rest}"
+    );
+    conn.prepare_cached(&sql).and_then(|mut bury| bury.execute(params)).during(OPERATION)?;
+    Ok(())
+}
+
+/// The old paths of files that a scan found at new ones, where the catalog has
+/// the old path.
+pub fn bury_moved(conn: &Connection, root: RootId, now_ns: i64) -> Result<()> {
+    let rest = "FROM temp.moved m JOIN file f ON f.root_id = ?1 AND f.ino = m.ino
+         JOIN dir d ON d.id = f.dir_id WHERE f.segment_seq IS NOT NULL";
+    bury(conn, 1, rest, (root.0, now_ns))
+}
+
+/// Files that a complete scan found nowhere, where they have a copy.
+pub fn bury_adrift(conn: &Connection, root: RootId, now_ns: i64) -> Result<()> {
+    let rest = "FROM temp.adrift a JOIN file f ON f.root_id = ?1 AND f.ino = a.ino
+         JOIN dir d ON d.id = f.dir_id WHERE f.content IS NOT NULL";
+    bury(conn, 0, rest, (root.0, now_ns))
+}
+
+/// The former owner of an inode number, if it has a copy.
+pub fn bury_one(conn: &Connection, root: RootId, ino: u64, now_ns: i64) -> Result<()> {
+    let rest = "FROM file f JOIN dir d ON d.id = f.dir_id
+         WHERE f.root_id = ?1 AND f.ino = ?3 AND f.content IS NOT NULL";
+    bury(conn, 0, rest, (root.0, now_ns, ino as i64))
+}
+
+/// Catalogued symlinks and the like among the names that vanished.
+pub fn bury_specials(conn: &Connection, now_ns: i64) -> Result<()> {
+    let vanished = "(s.dir_id, s.name) IN (SELECT dir_id, name FROM temp.vanished)";
+    let dead = "s.dir_id IN (SELECT id FROM temp.dead_dir)";
+    for lost in [vanished, dead] {
+        let sql = format!(
+            "INSERT INTO gone (root_id, path, kind, ino, generation, btime_ns, state,
+             size_bytes, mtime_ns, ctime_ns, gone_ns)
+             SELECT d.root_id,
+             CAST(iif(length(d.path) = 0, e.name, d.path || x'2f' || e.name) AS BLOB), 's',
+             e.ino, 0, e.btime_ns, 'resident', e.size_bytes, e.mtime_ns, e.ctime_ns, ?1
+             FROM special s JOIN entry e ON e.dir_id = s.dir_id AND e.name = s.name
+             JOIN dir d ON d.id = s.dir_id WHERE {lost}"
+        );
+        conn.execute(&sql, [now_ns]).during(OPERATION)?;
+        conn.execute(&format!("DELETE FROM special AS s WHERE {lost}"), []).during(OPERATION)?;
+    }
+    Ok(())
+}
+
+/// Catalogued directories that the scan did not come to.
+pub fn bury_dirs(conn: &Connection, now_ns: i64) -> Result<()> {
+    conn.execute(
+        "INSERT INTO gone (root_id, path, kind, ino, generation, btime_ns, state, size_bytes,
+         mtime_ns, ctime_ns, gone_ns)
+         SELECT root_id, path, 'd', 0, 0, 0, 'resident', 0, mtime_ns, ctime_ns, ?1 FROM dir
+         WHERE id IN (SELECT id FROM temp.dead_dir) AND catalogued_ctime_ns IS NOT NULL",
+        [now_ns],
+    )
+    .during(OPERATION)?;
+    Ok(())
+}

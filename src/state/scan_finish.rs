@@ -1,0 +1,160 @@
+//! The end of a scan: what was not seen is removed, what moved is found again,
+//! what has no name left is gone.
+//!
+//! Only a complete scan removes anything. A managed file that is not at its
+//! name is looked for among *all* names of the root by inode and birth time
+//! before it is called gone, whatever an earlier scan that broke off has already
+//! written; and a scan of a part of the root never calls a managed file gone,
+//! because it may have moved out of that part. What remains is a rename during
+//! the scan from a directory not yet read into one already read: such a file is
+//! concluded to be gone, its copy stays for the grace period, and the next scan
+//! finds and revives it.
+
+use super::error::{During, Result};
+use super::gone;
+use super::rows::{Columns, subtree};
+use super::scan_writer::{OPERATION, ScanWriter};
+use rusqlite::Params;
+
+impl ScanWriter<'_> {
+    pub(super) fn conclude(&mut self, complete: bool, now_ns: i64) -> Result<()> {
+        if complete {
+            self.collect_dead_dirs()?;
+            self.remove_names(now_ns)?;
+        }
+        if self.has_files {
+            self.follow_moves(now_ns)?;
+        }
+        if complete && self.has_files && self.under.as_bytes().is_empty() {
+            self.bury(now_ns)?;
+        }
+        if complete {
+            self.run(
+                "DELETE FROM dir WHERE id IN (SELECT id FROM temp.dead_dir)
+                 AND NOT EXISTS (SELECT 1 FROM file WHERE file.dir_id = dir.id)",
+                [],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, sql: &str, params: impl Params) -> Result<u64> {
+        self.conn.execute(sql, params).map(|rows| rows as u64).during(OPERATION)
+    }
+
+    /// The directories of the scanned part that the scan did not come to.
+    fn collect_dead_dirs(&mut self) -> Result<()> {
+        let mut dead = Vec::new();
+        let mut select = self
+            .conn
+            .prepare_cached(
+                "SELECT id, path FROM dir WHERE root_id = ?1 AND path >= ?2 AND path < ?3",
+            )
+            .during(OPERATION)?;
+        for (from, to) in subtree(&self.under) {
+            let mut rows = select.query((self.root.0, from, to)).during(OPERATION)?;
+            while let Some(row) = rows.next().during(OPERATION)? {
+                let mut columns = Columns::new(row, 0, OPERATION);
+                let id = columns.get()?;
+                if !self.visited.contains(id) && !self.is_kept(columns.bytes()?) {
+                    dead.push(id);
+                }
+            }
+        }
+        let mut insert =
+            self.conn.prepare_cached("INSERT INTO temp.dead_dir VALUES (?1)").during(OPERATION)?;
+        for id in dead {
+            insert.execute([id]).during(OPERATION)?;
+        }
+        Ok(())
+    }
+
+    fn is_kept(&self, path: &[u8]) -> bool {
+        self.kept.iter().any(|kept| {
+            path.strip_prefix(kept.as_bytes())
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        })
+    }
+
+    /// Removes the names that were not seen, after noting what of them the
+    /// catalog has (symlinks and the like, directories) and which managed files
+    /// lose their place.
+    fn remove_names(&mut self, now_ns: i64) -> Result<()> {
+        gone::bury_specials(self.conn, now_ns)?;
+        gone::bury_dirs(self.conn, now_ns)?;
+        self.run(
+            "INSERT OR IGNORE INTO temp.adrift
+             SELECT ino FROM file WHERE dir_id IN (SELECT id FROM temp.dead_dir)",
+            [],
+        )?;
+        let removed = self.run(
+            "DELETE FROM entry WHERE (dir_id, name) IN (SELECT dir_id, name FROM temp.vanished)",
+            [],
+        )? + self
+            .run("DELETE FROM entry WHERE dir_id IN (SELECT id FROM temp.dead_dir)", [])?;
+        self.changes.removed += removed;
+        self.entries_delta -= removed as i64;
+        Ok(())
+    }
+
+    /// Gives every file that is adrift the place where its inode is now.
+    fn follow_moves(&mut self, now_ns: i64) -> Result<()> {
+        let found = self.run(
+            "INSERT OR IGNORE INTO temp.moved
+             SELECT e.ino, e.dir_id, e.name
+             FROM entry e CROSS JOIN temp.adrift a ON a.ino = e.ino
+             CROSS JOIN file f ON f.root_id = ?1 AND f.ino = e.ino
+             CROSS JOIN dir d ON d.id = e.dir_id AND d.root_id = ?1
+             WHERE EXISTS (SELECT 1 FROM temp.adrift) AND (e.mode & 61440) = 32768
+             AND (e.btime_ns = f.btime_ns OR e.btime_ns = 0 OR f.btime_ns = 0)
+             AND NOT (e.dir_id = f.dir_id AND e.name = f.name)
+             AND (e.dir_id, e.name) NOT IN (SELECT dir_id, name FROM temp.vanished)",
+            [self.root.0],
+        )?;
+        if found == 0 {
+            return Ok(());
+        }
+        self.changes.moved += found;
+        gone::bury_moved(self.conn, self.root, now_ns)?;
+        self.run(
+            "UPDATE file SET dir_id = m.dir_id, name = m.name, segment_seq = NULL
+             FROM temp.moved m WHERE file.root_id = ?1 AND file.ino = m.ino",
+            [self.root.0],
+        )?;
+        self.run("DELETE FROM temp.adrift WHERE ino IN (SELECT ino FROM temp.moved)", [])?;
+        self.judge_moved()
+    }
+
+    /// A rename changes the ctime on most file systems, so most of these are
+    /// dirty or suspect.
+    fn judge_moved(&mut self) -> Result<()> {
+        let differing = "FROM temp.moved m JOIN entry e ON e.dir_id = m.dir_id AND e.name = m.name
+             WHERE f.root_id = ?1 AND f.ino = m.ino AND (f.size_bytes <> e.size_bytes
+             OR f.mtime_ns <> e.mtime_ns OR f.ctime_ns <> e.ctime_ns)";
+        self.changes.dirty += self.run(
+            &format!("UPDATE file AS f SET state = 'dirty' {differing} AND f.state = 'uploaded'"),
+            [self.root.0],
+        )?;
+        let sql = format!(
+            "SELECT f.ino, f.generation FROM file f WHERE f.state = 'stub'
+             AND EXISTS (SELECT 1 {differing})"
+        );
+        let mut select = self.conn.prepare(&sql).during(OPERATION)?;
+        let mut rows = select.query([self.root.0]).during(OPERATION)?;
+        while let Some(row) = rows.next().during(OPERATION)? {
+            self.changes.suspects.push(Columns::new(row, 0, OPERATION).ident()?);
+        }
+        Ok(())
+    }
+
+    /// What is still adrift has no name: it leaves the managed files. Those that
+    /// have a copy are remembered with it.
+    fn bury(&mut self, now_ns: i64) -> Result<()> {
+        gone::bury_adrift(self.conn, self.root, now_ns)?;
+        self.changes.gone += self.run(
+            "DELETE FROM file WHERE root_id = ?1 AND ino IN (SELECT ino FROM temp.adrift)",
+            [self.root.0],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,442 @@
+//! Takes what a scan saw, directory by directory, and writes only differences.
+//!
+//! One transaction is open at a time, committed every [`ROWS_PER_COMMIT`] rows;
+//! dropping the writer rolls back what was not committed. Nothing is concluded
+//! to be deleted on the way: names that were not seen are kept aside in a
+//! temporary table until [`ScanWriter::finish`] hears that the scan was
+//! complete. So a scan that is killed, stopped or wounded can only have added
+//! and refreshed rows, and the next one starts from there.
+//!
+//! Bulk writes are inserts of several rows in one statement (an insert's fixed
+//! cost is most of it); names arrive in order, so that the tree grows at its
+//! end.
+
+use super::bitmap::IdSet;
+use super::error::{During, Error, Result};
+use super::open::StateDb;
+use super::roots::RootId;
+use super::rows::{full_mode, signed};
+use crate::fault;
+use crate::ids::FileIdent;
+use crate::os::{FileKind, RelPath, Stat};
+use rusqlite::{Connection, OptionalExtension, Statement};
+use std::collections::HashMap;
+
+/// How many row changes share a transaction.
+const ROWS_PER_COMMIT: u64 = 200_000;
+
+/// Rows of the widest insert; SQLite allows 32,766 parameters.
+const WIDEST_INSERT: usize = 64;
+
+/// `NAME_MAX` of limits.h.
+const NAME_MAX_BYTES: usize = 255;
+
+/// The names after `after` up to and with `to`.
+pub(super) struct NameRange {
+    pub after: Vec<u8>,
+    pub to: Vec<u8>,
+}
+
+pub(super) const OPERATION: &str = "recording a scan";
+
+/// One name that a scan saw.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenEntry<'a> {
+    pub name: &'a [u8],
+    pub stat: &'a Stat,
+}
+
+/// Which part of a directory's names is at hand: all of them, or a range of a
+/// large directory's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// No name of the directory sorts before these.
+    pub first: bool,
+    /// No name of the directory sorts after these.
+    pub last: bool,
+}
+
+impl Part {
+    pub const WHOLE: Self = Self { first: true, last: true };
+}
+
+/// A directory of which parts have come and more are to come.
+#[derive(Debug)]
+struct Unfinished {
+    dir: i64,
+    is_new: bool,
+    last_name: Vec<u8>,
+}
+
+/// What a scan changed in the DB. Names, unless said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScanChanges {
+    pub added: u64,
+    pub changed: u64,
+    pub unchanged: u64,
+    /// Names no longer there; 0 unless the scan was complete.
+    pub removed: u64,
+    /// Managed files that are at another path now.
+    pub moved: u64,
+    /// Managed files that went from uploaded to dirty.
+    pub dirty: u64,
+    /// Managed files without any name left, which are in the table of gone files.
+    pub gone: u64,
+    /// Stubs whose size, mtime or ctime is not what we left behind: to be
+    /// looked at by whoever knows markers.
+    pub suspects: Vec<FileIdent>,
+}
+
+/// Records one scan of a root, or of what is under one path of it.
+#[derive(Debug)]
+pub struct ScanWriter<'db> {
+    pub(super) conn: &'db Connection,
+    pub(super) root: RootId,
+    pub(super) under: RelPath,
+    pub(super) scan: i64,
+    started_ns: i64,
+    /// Whether anything is managed here: else no inode needs looking up.
+    pub(super) has_files: bool,
+    pub(super) has_gone: bool,
+    pub(super) visited: IdSet,
+    pub(super) kept: Vec<RelPath>,
+    pub(super) changes: ScanChanges,
+    pub(super) entries_delta: i64,
+    pub(super) pending_rows: u64,
+    unfinished: HashMap<RelPath, Unfinished>,
+    open: bool,
+}
+
+impl StateDb {
+    /// Begins recording a scan of the root, or of `under` it. One at a time;
+    /// the DB accepts no other writer until the scan is finished or dropped.
+    pub fn begin_scan(
+        &mut self,
+        root: RootId,
+        under: Option<&RelPath>,
+        now_ns: i64,
+    ) -> Result<ScanWriter<'_>> {
+        let conn = &self.conn;
+        begin(conn)?;
+        let mut writer = ScanWriter {
+            conn,
+            root,
+            under: under.cloned().unwrap_or_else(RelPath::root),
+            scan: 0,
+            started_ns: now_ns,
+            has_files: false,
+            has_gone: false,
+            visited: IdSet::default(),
+            kept: Vec::new(),
+            changes: ScanChanges::default(),
+            entries_delta: 0,
+            pending_rows: 0,
+            unfinished: HashMap::new(),
+            open: true,
+        };
+        conn.execute_batch(ASIDE).during(OPERATION)?;
+        conn.execute(
+            "INSERT INTO scan (root_id, under, started_ns) VALUES (?1, ?2, ?3)",
+            (root.0, under.map(RelPath::as_bytes), now_ns),
+        )
+        .during(OPERATION)?;
+        writer.scan = conn.last_insert_rowid();
+        let any = |table| {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE root_id = ?1)");
+            conn.query_row(&sql, [root.0], |row| row.get(0)).during(OPERATION)
+        };
+        writer.has_files = any("file")?;
+        writer.has_gone = any("gone")?;
+        Ok(writer)
+    }
+}
+
+/// What a scan keeps aside until it is known to be complete.
+const ASIDE: &str = "
+CREATE TEMP TABLE IF NOT EXISTS vanished (
+    dir_id INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY (dir_id, name)
+) WITHOUT ROWID;
+CREATE TEMP TABLE IF NOT EXISTS adrift (ino INTEGER PRIMARY KEY);
+CREATE TEMP TABLE IF NOT EXISTS dead_dir (id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE IF NOT EXISTS moved (
+    ino INTEGER PRIMARY KEY, dir_id INTEGER NOT NULL, name BLOB NOT NULL
+);
+DELETE FROM temp.vanished;
+DELETE FROM temp.adrift;
+DELETE FROM temp.dead_dir;
+DELETE FROM temp.moved;
+";
+
+fn begin(conn: &Connection) -> Result<()> {
+    conn.execute_batch("BEGIN IMMEDIATE").during(OPERATION)
+}
+
+impl ScanWriter<'_> {
+    /// Records one directory with what is in it. `entries` are in byte order of
+    /// their names, each name once. The parts of a directory come in order.
+    pub fn directory(
+        &mut self,
+        path: &RelPath,
+        stat: &Stat,
+        entries: &[SeenEntry<'_>],
+        part: Part,
+    ) -> Result<()> {
+        if !entries.is_sorted_by(|a, b| a.name < b.name) {
+            let mut sorted = entries.to_vec();
+            sorted.sort_unstable_by_key(|entry| entry.name);
+            sorted.dedup_by_key(|entry| entry.name);
+            return self.directory(path, stat, &sorted, part);
+        }
+        let before = if part.first { None } else { self.unfinished.remove(path) };
+        let (dir, is_new, after) = match before {
+            Some(before) => (before.dir, before.is_new, before.last_name),
+            None => {
+                let (dir, is_new) = self.place_dir(path, stat)?;
+                (dir, is_new, Vec::new())
+            }
+        };
+        let range = match (entries.last(), part.last) {
+            (_, true) => NameRange { after, to: vec![0xff; NAME_MAX_BYTES + 1] },
+            (Some(last), false) => NameRange { after, to: last.name.to_vec() },
+            (None, false) => NameRange { to: after.clone(), after },
+        };
+        if is_new {
+            self.add(dir, entries)?;
+        } else {
+            self.compare(dir, entries, &range)?;
+        }
+        if self.has_files {
+            self.compare_files(dir, entries, &range)?;
+        }
+        if part.last {
+            self.visited.insert(dir);
+        } else {
+            let unfinished = Unfinished { dir, is_new, last_name: range.to };
+            self.unfinished.insert(path.clone(), unfinished);
+        }
+        if self.pending_rows >= ROWS_PER_COMMIT {
+            self.commit()?;
+            begin(self.conn)?;
+            self.open = true;
+        }
+        Ok(())
+    }
+
+    /// What the DB knows at and beneath `path` stays as it is: the scan did not
+    /// look there on purpose (a mount point, a directory of our own).
+    pub fn keep(&mut self, path: &RelPath) -> Result<()> {
+        if let Some(parent) = path.parent() {
+            self.conn
+                .prepare_cached(
+                    "DELETE FROM temp.vanished WHERE name = ?3 AND dir_id =
+                     (SELECT id FROM dir WHERE root_id = ?1 AND path = ?2)",
+                )
+                .and_then(|mut keep| {
+                    keep.execute((self.root.0, parent.as_bytes(), path.file_name()))
+                })
+                .during(OPERATION)?;
+        }
+        self.kept.push(path.clone());
+        Ok(())
+    }
+
+    /// Ends the scan. With `complete` (no directory or entry of the scanned part
+    /// could not be read, and the scan was not stopped) names that were not seen
+    /// are removed, and of a whole root also the managed files that have no name
+    /// left. Without it nothing is removed.
+    pub fn finish(mut self, complete: bool, now_ns: i64) -> Result<ScanChanges> {
+        self.conclude(complete, now_ns)?;
+        let whole = self.under.as_bytes().is_empty();
+        self.conn
+            .execute(
+                "UPDATE scan SET finished_ns = ?2, complete = ?3, added = ?4, changed = ?5,
+                 removed = ?6 WHERE id = ?1",
+                (
+                    self.scan,
+                    now_ns,
+                    complete,
+                    signed(self.changes.added),
+                    signed(self.changes.changed),
+                    signed(self.changes.removed),
+                ),
+            )
+            .during(OPERATION)?;
+        if complete && whole {
+            self.conn
+                .execute(
+                    "UPDATE root SET last_complete_scan_ns = ?2 WHERE id = ?1",
+                    (self.root.0, self.started_ns),
+                )
+                .during(OPERATION)?;
+        }
+        self.commit()?;
+        Ok(std::mem::take(&mut self.changes))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.conn
+            .execute(
+                "UPDATE root SET entries = entries + ?2 WHERE id = ?1",
+                (self.root.0, self.entries_delta),
+            )
+            .during(OPERATION)?;
+        fault::effect("state.commit")
+            .map_err(|source| Error::Commit { operation: OPERATION, source })?;
+        self.conn.execute_batch("COMMIT").during(OPERATION)?;
+        self.open = false;
+        self.entries_delta = 0;
+        self.pending_rows = 0;
+        Ok(())
+    }
+
+    /// The directory's id, and whether the DB did not know it.
+    fn place_dir(&mut self, path: &RelPath, stat: &Stat) -> Result<(i64, bool)> {
+        let mode = full_mode(stat.kind, stat.mode);
+        let facts = [mode.into(), stat.uid.into(), stat.gid.into(), stat.mtime_ns, stat.ctime_ns];
+        let known: Option<(i64, [i64; 5])> = self
+            .conn
+            .prepare_cached(
+                "SELECT id, mode, uid, gid, mtime_ns, ctime_ns FROM dir
+                 WHERE root_id = ?1 AND path = ?2",
+            )
+            .and_then(|mut find| {
+                find.query_row((self.root.0, path.as_bytes()), |row| {
+                    let facts = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
+                    Ok((row.get(0)?, facts))
+                })
+                .optional()
+            })
+            .during(OPERATION)?;
+        let [mode, uid, gid, mtime_ns, ctime_ns] = facts;
+        match known {
+            Some((id, known)) if known == facts => Ok((id, false)),
+            Some((id, _)) => {
+                self.pending_rows += 1;
+                self.conn
+                    .prepare_cached(
+                        "UPDATE dir SET mode = ?2, uid = ?3, gid = ?4, mtime_ns = ?5, ctime_ns = ?6
+                         WHERE id = ?1",
+                    )
+                    .and_then(|mut update| update.execute((id, mode, uid, gid, mtime_ns, ctime_ns)))
+                    .during(OPERATION)?;
+                Ok((id, false))
+            }
+            None => {
+                self.pending_rows += 1;
+                self.conn
+                    .prepare_cached(
+                        "INSERT INTO dir (root_id, path, mode, uid, gid, mtime_ns, ctime_ns)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    )
+                    .and_then(|mut insert| {
+                        insert.insert((
+                            self.root.0,
+                            path.as_bytes(),
+                            mode,
+                            uid,
+                            gid,
+                            mtime_ns,
+                            ctime_ns,
+                        ))
+                    })
+                    .map(|id| (id, true))
+                    .during(OPERATION)
+            }
+        }
+    }
+
+    /// Adds names that the DB does not have.
+    pub(super) fn add(&mut self, dir: i64, entries: &[SeenEntry<'_>]) -> Result<()> {
+        if self.has_gone {
+            for entry in entries.iter().filter(|entry| entry.stat.kind == FileKind::File) {
+                self.revive(dir, entry)?;
+            }
+        }
+        let mut rest = entries;
+        let mut width = WIDEST_INSERT;
+        while !rest.is_empty() {
+            while width > rest.len() {
+                width /= 2;
+            }
+            let (now, later) = rest.split_at(width);
+            self.insert_rows(dir, now)?;
+            rest = later;
+        }
+        let count = entries.len() as u64;
+        self.changes.added += count;
+        self.entries_delta += count as i64;
+        self.pending_rows += count;
+        Ok(())
+    }
+
+    /// Inserts as many rows as `entries` has with one statement.
+    fn insert_rows(&self, dir: i64, entries: &[SeenEntry<'_>]) -> Result<()> {
+        let sql = insert_sql(entries.len());
+        let mut insert = self.conn.prepare_cached(sql).during(OPERATION)?;
+        for (row, entry) in entries.iter().enumerate() {
+            bind_row(&mut insert, row * ENTRY_COLUMNS, dir, entry, self.scan).during(OPERATION)?;
+        }
+        insert.raw_execute().during(OPERATION)?;
+        Ok(())
+    }
+}
+
+impl Drop for ScanWriter<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            // Fails only where SQLite has rolled back already.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// Columns of `entry`, in the order [`bind_row`] binds them.
+const ENTRY_COLUMNS: usize = 14;
+
+fn bind_row(
+    insert: &mut Statement<'_>,
+    first: usize,
+    dir: i64,
+    entry: &SeenEntry<'_>,
+    scan: i64,
+) -> rusqlite::Result<()> {
+    let stat = entry.stat;
+    insert.raw_bind_parameter(first + 1, dir)?;
+    insert.raw_bind_parameter(first + 2, entry.name)?;
+    for (at, value) in entry_facts(stat).into_iter().enumerate() {
+        insert.raw_bind_parameter(first + 3 + at, value)?;
+    }
+    insert.raw_bind_parameter(first + ENTRY_COLUMNS, scan)
+}
+
+/// What the DB keeps of a name besides itself, in the order of the columns.
+pub(super) fn entry_facts(stat: &Stat) -> [i64; 11] {
+    [
+        signed(stat.ino),
+        full_mode(stat.kind, stat.mode).into(),
+        stat.nlink.into(),
+        stat.uid.into(),
+        stat.gid.into(),
+        signed(stat.size_bytes),
+        signed(stat.allocated_bytes),
+        stat.atime_ns,
+        stat.mtime_ns,
+        stat.ctime_ns,
+        stat.btime_ns,
+    ]
+}
+
+/// The insert of `rows` rows; one text for each power of two, made once.
+fn insert_sql(rows: usize) -> &'static str {
+    use std::sync::OnceLock;
+    static TEXTS: [OnceLock<String>; 7] = [const { OnceLock::new() }; 7];
+    debug_assert!(rows.is_power_of_two() && rows <= WIDEST_INSERT);
+    TEXTS[rows.ilog2() as usize].get_or_init(|| {
+        let one = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+        format!(
+            "INSERT INTO entry (dir_id, name, ino, mode, nlink, uid, gid, size_bytes,
+             allocated_bytes, atime_ns, mtime_ns, ctime_ns, btime_ns, first_scan) VALUES {}",
+            vec![one; rows].join(",")
+        )
+    })
+}

@@ -1,0 +1,228 @@
+//! Changes of state of managed files, in batches, each in one transaction.
+//!
+//! `begin_*` records intent before the effect on disk; it passes over files
+//! that are not in the state it starts from and returns them, so that the
+//! caller leaves them alone. `finish_*` and `cancel_*` record what has happened;
+//! there a file in another state means that two runs work on one root, and the
+//! whole batch is refused: the files stay transient and are looked at by the
+//! next run.
+
+use super::error::{During, Error, Result};
+use super::files::wrong_state;
+use super::open::StateDb;
+use super::roots::RootId;
+use crate::ids::FileIdent;
+use crate::policy::FileState;
+use rusqlite::{Connection, OptionalExtension, ToSql};
+
+impl StateDb {
+    /// Uploaded files are about to lose their blocks. Returns those that are
+    /// not `uploaded`.
+    pub fn begin_stubs(&mut self, root: RootId, files: &[FileIdent]) -> Result<Vec<FileIdent>> {
+        self.begin("beginning to stub", root, files, &[FileState::Uploaded], FileState::Stubbing)
+    }
+
+    /// The blocks are freed; `ctime_ns` is what our last write of metadata left.
+    pub fn finish_stubs(
+        &mut self,
+        root: RootId,
+        files: &[(FileIdent, i64)],
+        now_ns: i64,
+    ) -> Result<()> {
+        let operation = "recording stubs";
+        self.write(operation, |tx| {
+            for (ident, ctime_ns) in files {
+                let set = "state = 'stub', former_state = NULL, reason = NULL,
+                     ctime_ns = ?5, stubbed_ns = ?6";
+                let step = Step { operation, root, ident, from: FileState::Stubbing };
+                step.take(tx, set, &[ctime_ns, &now_ns])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Nothing was freed: the files are `uploaded` as before.
+    pub fn cancel_stubs(&mut self, root: RootId, files: &[FileIdent]) -> Result<()> {
+        self.cancel("cancelling stubs", root, files, FileState::Stubbing)
+    }
+
+    /// Stubs are about to be filled. Returns those that are neither stubs nor
+    /// damaged ones.
+    pub fn begin_recalls(&mut self, root: RootId, files: &[FileIdent]) -> Result<Vec<FileIdent>> {
+        let from = [FileState::Stub, FileState::Damaged];
+        self.begin("beginning to recall", root, files, &from, FileState::Recalling)
+    }
+
+    /// The data is back, durable and verified; (file, ctime, mtime) as we left it.
+    pub fn finish_recalls(
+        &mut self,
+        root: RootId,
+        files: &[(FileIdent, i64, i64)],
+        now_ns: i64,
+    ) -> Result<()> {
+        let operation = "recording recalls";
+        self.write(operation, |tx| {
+            for (ident, ctime_ns, mtime_ns) in files {
+                let set = "state = 'uploaded', former_state = NULL, reason = NULL,
+                     ctime_ns = ?5, mtime_ns = ?6, recalled_ns = ?7";
+                let step = Step { operation, root, ident, from: FileState::Recalling };
+                step.take(tx, set, &[ctime_ns, mtime_ns, &now_ns])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The stubs are as they were before `begin_recalls`.
+    pub fn cancel_recalls(&mut self, root: RootId, files: &[FileIdent]) -> Result<()> {
+        self.cancel("cancelling recalls", root, files, FileState::Recalling)
+    }
+
+    /// Puts a managed file into `state`, whatever it was in, and says why: for
+    /// recovery, which has looked at the file, and for verify.
+    pub fn set_state(
+        &mut self,
+        root: RootId,
+        ident: FileIdent,
+        state: FileState,
+        reason: Option<&str>,
+    ) -> Result<()> {
+        let operation = "setting a state";
+        self.write(operation, |tx| {
+            let changed = tx
+                .execute(
+                    "UPDATE file SET state = ?4, reason = ?5, former_state = NULL
+                     WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
+                    (root.0, ident.ino as i64, ident.generation, state.as_str(), reason),
+                )
+                .during(operation)?;
+            if changed == 0 {
+                return Err(wrong_state(operation, ident, state, None));
+            }
+            Ok(())
+        })
+    }
+
+    /// Files that were looked at and are what we left, though another program
+    /// changed their (mtime, ctime): chmod, rename, touch. Their attributes are
+    /// to be catalogued again.
+    pub fn settle(&mut self, root: RootId, files: &[(FileIdent, i64, i64)]) -> Result<()> {
+        let operation = "recording changed attributes";
+        self.write(operation, |tx| {
+            let mut update = tx
+                .prepare_cached(
+                    "UPDATE file SET mtime_ns = ?4, ctime_ns = ?5, segment_seq = NULL
+                     WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
+                )
+                .during(operation)?;
+            for (ident, mtime_ns, ctime_ns) in files {
+                update
+                    .execute((root.0, ident.ino as i64, ident.generation, mtime_ns, ctime_ns))
+                    .during(operation)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Stops managing a file: its row goes, nothing else changes.
+    pub fn forget_file(&mut self, root: RootId, ident: FileIdent) -> Result<()> {
+        let operation = "forgetting a file";
+        self.write(operation, |tx| {
+            tx.execute(
+                "DELETE FROM file WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
+                (root.0, ident.ino as i64, ident.generation),
+            )
+            .during(operation)?;
+            Ok(())
+        })
+    }
+
+    fn begin(
+        &mut self,
+        operation: &'static str,
+        root: RootId,
+        files: &[FileIdent],
+        from: &[FileState],
+        to: FileState,
+    ) -> Result<Vec<FileIdent>> {
+        self.write(operation, |tx| {
+            let mut refused = Vec::new();
+            for ident in files {
+                let found = state_of(tx, operation, root, ident)?;
+                let allowed = from.iter().any(|from| found.as_deref() == Some(from.as_str()));
+                if !allowed {
+                    refused.push(*ident);
+                    continue;
+                }
+                tx.prepare_cached(
+                    "UPDATE file SET former_state = state, state = ?3
+                     WHERE root_id = ?1 AND ino = ?2",
+                )
+                .and_then(|mut set| set.execute((root.0, ident.ino as i64, to.as_str())))
+                .during(operation)?;
+            }
+            Ok(refused)
+        })
+    }
+
+    fn cancel(
+        &mut self,
+        operation: &'static str,
+        root: RootId,
+        files: &[FileIdent],
+        from: FileState,
+    ) -> Result<()> {
+        self.write(operation, |tx| {
+            for ident in files {
+                let set = "state = former_state, former_state = NULL";
+                Step { operation, root, ident, from }.take(tx, set, &[])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// One file's way out of a transient state.
+struct Step<'a> {
+    operation: &'static str,
+    root: RootId,
+    ident: &'a FileIdent,
+    from: FileState,
+}
+
+impl Step<'_> {
+    /// `values` are the parameters of `set`, from `?5` on.
+    fn take(&self, tx: &Connection, set: &str, values: &[&dyn ToSql]) -> Result<()> {
+        let sql = format!(
+            "UPDATE file SET {set}
+             WHERE root_id = ?1 AND ino = ?2 AND generation = ?3 AND state = ?4"
+        );
+        let ino = self.ident.ino as i64;
+        let from = self.from.as_str();
+        let mut params: Vec<&dyn ToSql> = vec![&self.root.0, &ino, &self.ident.generation, &from];
+        params.extend_from_slice(values);
+        let changed = tx
+            .prepare_cached(&sql)
+            .and_then(|mut update| update.execute(&params[..]))
+            .during(self.operation)?;
+        if changed == 0 {
+            let found = state_of(tx, self.operation, self.root, self.ident)?;
+            return Err(wrong_state(self.operation, *self.ident, self.from, found));
+        }
+        Ok(())
+    }
+}
+
+fn state_of(
+    tx: &Connection,
+    operation: &'static str,
+    root: RootId,
+    ident: &FileIdent,
+) -> std::result::Result<Option<String>, Error> {
+    tx.prepare_cached("SELECT state FROM file WHERE root_id = ?1 AND ino = ?2 AND generation = ?3")
+        .and_then(|mut select| {
+            select
+                .query_row((root.0, ident.ino as i64, ident.generation), |row| row.get(0))
+                .optional()
+        })
+        .during(operation)
+}

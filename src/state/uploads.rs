@@ -1,0 +1,164 @@
+//! Files on their way to the store: intent before the first byte is sent.
+//!
+//! While a file is `uploading` its row keeps the copy it had before, so that a
+//! run that dies half-way takes nothing away. A row whose generation is not the
+//! file's belongs to an earlier owner of the inode number; it moves to the gone
+//! files and the new file starts afresh.
+
+use super::error::{During, Result};
+use super::open::StateDb;
+use super::roots::RootId;
+use super::rows::{signed, state_from};
+use crate::ids::FileIdent;
+use crate::os::RelPath;
+use crate::policy::FileState;
+use rusqlite::{Connection, OptionalExtension};
+
+/// A file about to be read and sent, stamped before the first read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadIntent {
+    pub ident: FileIdent,
+    pub btime_ns: i64,
+    pub path: RelPath,
+    pub size_bytes: u64,
+    pub mtime_ns: i64,
+    pub ctime_ns: i64,
+    pub rule: Option<String>,
+}
+
+const BEGINNING: &str = "beginning uploads";
+
+impl StateDb {
+    /// Puts the files into `uploading`. Returns those that are stubs or
+    /// transient, which stay as they are.
+    pub fn begin_uploads(
+        &mut self,
+        root: RootId,
+        intents: &[UploadIntent],
+        now_ns: i64,
+    ) -> Result<Vec<FileIdent>> {
+        self.write(BEGINNING, |tx| {
+            let mut refused = Vec::new();
+            for intent in intents {
+                let found: Option<(u32, String)> = tx
+                    .prepare_cached(
+                        "SELECT generation, state FROM file WHERE root_id = ?1 AND ino = ?2",
+                    )
+                    .and_then(|mut select| {
+                        select
+                            .query_row((root.0, intent.ident.ino as i64), |row| {
+                                Ok((row.get(0)?, row.get(1)?))
+                            })
+                            .optional()
+                    })
+                    .during(BEGINNING)?;
+                match found {
+                    Some((generation, state)) if generation == intent.ident.generation => {
+                        if !again(tx, root, intent, state_from(&state)?)? {
+                            refused.push(intent.ident);
+                        }
+                    }
+                    Some(_) => {
+                        displace(tx, root, intent.ident.ino, now_ns)?;
+                        first(tx, root, intent)?;
+                    }
+                    None => first(tx, root, intent)?,
+                }
+            }
+            Ok(refused)
+        })
+    }
+
+    /// The files were not sent after all: each is what it was before, and one
+    /// that was not managed before is not managed. Files that are not
+    /// `uploading` stay as they are.
+    pub fn abandon_uploads(&mut self, root: RootId, files: &[FileIdent]) -> Result<()> {
+        let operation = "abandoning uploads";
+        self.write(operation, |tx| {
+            let mut forget = tx
+                .prepare_cached(
+                    "DELETE FROM file WHERE root_id = ?1 AND ino = ?2 AND generation = ?3
+                     AND state = 'uploading' AND former_state IS NULL",
+                )
+                .during(operation)?;
+            let mut revert = tx
+                .prepare_cached(
+                    "UPDATE file SET state = former_state, former_state = NULL
+                     WHERE root_id = ?1 AND ino = ?2 AND generation = ?3 AND state = 'uploading'",
+                )
+                .during(operation)?;
+            for ident in files {
+                let key = (root.0, ident.ino as i64, ident.generation);
+                forget.execute(key).during(operation)?;
+                revert.execute(key).during(operation)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A file that is managed already is sent again; false where it may not be.
+fn again(tx: &Connection, root: RootId, intent: &UploadIntent, state: FileState) -> Result<bool> {
+    match state {
+        FileState::Resident | FileState::Uploaded | FileState::Dirty | FileState::Damaged => {}
+        FileState::Stub | FileState::Uploading | FileState::Stubbing | FileState::Recalling => {
+            return Ok(false);
+        }
+    }
+    let (dir, name) = place(tx, root, &intent.path)?;
+    tx.prepare_cached(
+        "UPDATE file SET former_state = state, state = 'uploading', dir_id = ?3, name = ?4
+         WHERE root_id = ?1 AND ino = ?2",
+    )
+    .and_then(|mut update| update.execute((root.0, intent.ident.ino as i64, dir, name)))
+    .during(BEGINNING)?;
+    Ok(true)
+}
+
+fn first(tx: &Connection, root: RootId, intent: &UploadIntent) -> Result<()> {
+    let (dir, name) = place(tx, root, &intent.path)?;
+    tx.prepare_cached(
+        "INSERT INTO file (root_id, ino, generation, btime_ns, dir_id, name, state, size_bytes,
+         mtime_ns, ctime_ns, rule) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'uploading', ?7, ?8, ?9, ?10)",
+    )
+    .and_then(|mut insert| {
+        insert.execute((
+            root.0,
+            intent.ident.ino as i64,
+            intent.ident.generation,
+            intent.btime_ns,
+            dir,
+            name,
+            signed(intent.size_bytes),
+            intent.mtime_ns,
+            intent.ctime_ns,
+            &intent.rule,
+        ))
+    })
+    .during(BEGINNING)?;
+    Ok(())
+}
+
+fn displace(tx: &Connection, root: RootId, ino: u64, now_ns: i64) -> Result<()> {
+    super::gone::bury_one(tx, root, ino, now_ns)?;
+    tx.execute("DELETE FROM file WHERE root_id = ?1 AND ino = ?2", (root.0, ino as i64))
+        .during(BEGINNING)?;
+    Ok(())
+}
+
+/// The directory's id and the name; a directory that no scan has seen yet gets
+/// a row that the next scan fills in.
+fn place<'p>(tx: &Connection, root: RootId, path: &'p RelPath) -> Result<(i64, &'p [u8])> {
+    let parent = path.parent().unwrap_or_else(RelPath::root);
+    tx.prepare_cached(
+        "INSERT INTO dir (root_id, path, mode, uid, gid, mtime_ns, ctime_ns)
+         VALUES (?1, ?2, 16384, 0, 0, 0, 0) ON CONFLICT (root_id, path) DO NOTHING",
+    )
+    .and_then(|mut insert| insert.execute((root.0, parent.as_bytes())))
+    .during(BEGINNING)?;
+    let dir = tx
+        .prepare_cached("SELECT id FROM dir WHERE root_id = ?1 AND path = ?2")
+        .and_then(|mut select| select.query_row((root.0, parent.as_bytes()), |row| row.get(0)))
+        .during(BEGINNING)?;
+    Ok((dir, path.file_name()))
+}

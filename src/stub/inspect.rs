@@ -1,0 +1,112 @@
+//! What a file is, by its marker and its blocks alone.
+//!
+//! Neither is believed without the other: a marker can be copied to another
+//! file, a stub can be written to while no guard runs, and a crash can stop
+//! every operation of this room half-way.
+
+use super::error::Error;
+use super::marker::Marker;
+use super::space::MarkerSpace;
+use crate::os::blocks;
+use crate::os::handle::file_ident;
+use crate::os::stat::{Stat, statx_fd};
+use std::fs::File;
+
+/// What [`inspect`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// No marker: all bytes are local.
+    Resident,
+    /// Only the placeholder is local.
+    Stub(Marker),
+    /// A recall died, or is at work now: some of the data are there.
+    Filling(Marker),
+    /// Marked, but nothing was freed: all bytes are local.
+    Marked(Marker),
+    /// A stub that someone wrote to or truncated; what is local exists nowhere
+    /// else. After a power failure in the middle of a punch it may also be the
+    /// rest of the old data: see [`super::discard_residue`].
+    Changed { marker: Marker, why: String },
+    /// The marker was copied here from another file.
+    Foreign(Marker),
+    /// The attribute is there and cannot be read.
+    Corrupt(String),
+}
+
+impl Placement {
+    /// One phrase for messages.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Resident => "resident",
+            Self::Stub(_) => "a stub",
+            Self::Filling(_) => "a stub in the middle of a recall",
+            Self::Marked(_) => "marked but whole",
+            Self::Changed { .. } => "a stub that was written to",
+            Self::Foreign(_) => "marked as another file",
+            Self::Corrupt(_) => "marked unreadably",
+        }
+    }
+
+    /// The marker, if there is a readable one.
+    pub fn marker(&self) -> Option<&Marker> {
+        match self {
+            Self::Stub(marker)
+            | Self::Filling(marker)
+            | Self::Marked(marker)
+            | Self::Changed { marker, .. }
+            | Self::Foreign(marker) => Some(marker),
+            Self::Resident | Self::Corrupt(_) => None,
+        }
+    }
+}
+
+/// Reads one attribute of an ordinary file; of a marked one also its identity
+/// and extents. Changes nothing, neither atime nor the file's position.
+pub fn inspect(file: &File, space: MarkerSpace) -> Result<Placement, Error> {
+    let Some(bytes) = space.load(file)? else { return Ok(Placement::Resident) };
+    let (marker, intact) = match Marker::decode_with(&bytes) {
+        Ok(found) => found,
+        Err(error) => return Ok(Placement::Corrupt(error.to_string())),
+    };
+    let ident = file_ident(file).map_err(Error::Inspect)?;
+    if ident != marker.ident {
+        return Ok(Placement::Foreign(marker));
+    }
+    let stat = statx_fd(file).map_err(Error::Inspect)?;
+    if stat.size_bytes != marker.size_bytes {
+        let why = format!("its size is {} bytes, not {}", stat.size_bytes, marker.size_bytes);
+        return Ok(Placement::Changed { marker, why });
+    }
+    if marker.filling {
+        return Ok(Placement::Filling(marker));
+    }
+    if intact {
+        return Ok(Placement::Marked(marker));
+    }
+    by_extents(file, &stat, marker)
+}
+
+/// Whether the file is marked by an `hsm` of the other kind: a stub in the eyes
+/// of its owner's `hsm` is a file of zeros to root's. Such a file must be left
+/// alone. An ordinary user cannot see root's markers, so the answer is then
+/// always no.
+pub fn is_marked_elsewhere(file: &File, space: MarkerSpace) -> Result<bool, Error> {
+    match space {
+        MarkerSpace::Trusted => Ok(MarkerSpace::User.load(file)?.is_some()),
+        MarkerSpace::User => Ok(false),
+    }
+}
+
+fn by_extents(file: &File, stat: &Stat, marker: Marker) -> Result<Placement, Error> {
+    let size_bytes = stat.size_bytes;
+    if stat.allocated_bytes == 0 || blocks::is_all_hole(file, size_bytes).map_err(Error::Inspect)? {
+        return Ok(Placement::Stub(marker));
+    }
+    if blocks::is_all_data(file, size_bytes).map_err(Error::Inspect)? {
+        return Ok(Placement::Marked(marker));
+    }
+    let extents = blocks::data_extents(file, size_bytes).map_err(Error::Inspect)?;
+    let local_bytes: u64 = extents.iter().map(|extent| extent.end - extent.start).sum();
+    let why = format!("it holds {local_bytes} bytes of data in {} places", extents.len());
+    Ok(Placement::Changed { marker, why })
+}

@@ -1,0 +1,444 @@
+//! From "all chunks durable" to `uploaded`: one catalog segment, then one
+//! transaction.
+//!
+//! The segment is the commit point. A kill between the two is repaired at the
+//! next start (`recover`): the segment is found under its expected name and
+//! applied to the state DB.
+
+use super::Error;
+use super::catalog::{Appended, CatalogLog};
+use super::upload::Request;
+use crate::fault;
+use crate::ids::{FileIdent, PackId};
+use crate::manifest::{Content, FileRecord, Name, PackRecord, Record};
+use crate::os::relpath::RelPath;
+use crate::os::stat::{FileKind, Stat, statx_fd};
+use crate::os::tree::RootDir;
+use crate::os::xattrs;
+use crate::site::Site;
+use crate::state::{EntryRow, GoneRow, ManagedRow, RootId, SegmentCommit, Uploaded};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::Arc;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// A segment is cut at this many files...
+const SEGMENT_FILES: usize = 20_000;
+/// ...or about this many bytes of records...
+const SEGMENT_BYTES: usize = 8 << 20;
+/// ...or after this long, so that a kill costs little.
+const SEGMENT_NS: i64 = 10 * 1_000_000_000;
+/// Bytes of a record beside its path, attributes and chunk list; a guess that
+/// only decides when a segment is cut.
+const RECORD_BYTES: usize = 300;
+
+/// Metadata of one file system object, as the catalog records it.
+pub(super) struct Described {
+    pub path: RelPath,
+    pub stat: Stat,
+    pub generation: u32,
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub target: Option<Vec<u8>>,
+}
+
+pub(super) struct Committer<'a> {
+    root_id: RootId,
+    root: &'a RootDir,
+    log: CatalogLog,
+    announced: bool,
+    files: Vec<(FileRecord, Uploaded)>,
+    file_bytes: u64,
+    record_bytes: usize,
+    packs: Vec<PackId>,
+    abandoned: Vec<FileIdent>,
+    last_cut_ns: i64,
+    files_seen: u64,
+    files_committed: u64,
+    bytes_committed: u64,
+    segments: u64,
+}
+
+impl<'a> Committer<'a> {
+    /// Packs that an earlier, killed run made durable join the first segment.
+    pub fn open(site: &Site<'_>, root_id: RootId, root: &'a RootDir) -> Result<Self, Error> {
+        let packs = site.state.uncatalogued_packs()?.into_iter().map(|pack| pack.id).collect();
+        Ok(Self {
+            root_id,
+            root,
+            log: CatalogLog::open(site)?,
+            announced: false,
+            files: vec![],
+            file_bytes: 0,
+            record_bytes: 0,
+            packs,
+            abandoned: vec![],
+            last_cut_ns: site.clock.now_ns(),
+            files_seen: 0,
+            files_committed: 0,
+            bytes_committed: 0,
+            segments: 0,
+        })
+    }
+
+    pub fn files_seen(&self) -> u64 {
+        self.files_seen
+    }
+
+    pub fn files_committed(&self) -> u64 {
+        self.files_committed
+    }
+
+    pub fn bytes_committed(&self) -> u64 {
+        self.bytes_committed
+    }
+
+    pub fn segments(&self) -> u64 {
+        self.segments
+    }
+
+    pub fn add_pack(&mut self, pack: PackId) {
+        self.packs.push(pack);
+    }
+
+    /// The file's row goes back to what it was before this run.
+    pub fn abandon(&mut self, ident: FileIdent) {
+        self.abandoned.push(ident);
+    }
+
+    pub fn add_file(&mut self, request: Request, stamp: super::upload::Stamp, content: Content) {
+        let described = Described {
+            path: request.path,
+            stat: stamp.stat,
+            generation: stamp.ident.generation,
+            xattrs: stamp.xattrs,
+            target: None,
+        };
+        let chunking = request.how.chunking.to_string();
+        let record = self.record_of(&described, Some((&content, &chunking)));
+        self.record_bytes += RECORD_BYTES + described.path.as_bytes().len() + content.pieces.len() * 80;
+        self.file_bytes += content.data_bytes();
+        self.files_seen += 1;
+        let uploaded = Uploaded {
+            ident: stamp.ident,
+            content: Arc::new(content),
+            chunking,
+            rule: request.how.rule.clone(),
+            ctime_ns: described.stat.ctime_ns,
+            mtime_ns: described.stat.mtime_ns,
+            size_bytes: described.stat.size_bytes,
+        };
+        self.files.push((record, uploaded));
+    }
+
+    pub fn is_due(&self, now_ns: i64) -> bool {
+        self.files.len() >= SEGMENT_FILES
+            || self.record_bytes >= SEGMENT_BYTES
+            || now_ns.saturating_sub(self.last_cut_ns) >= SEGMENT_NS
+    }
+
+    /// Tells other users of the store, before the first pack of a run, that
+    /// this node is about to write (docs/FORMATS.md, garbage collection).
+    pub fn announce(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        if self.announced {
+            return Ok(());
+        }
+        self.announced = true;
+        let open = Record::Open { session: self.log.session().to_owned() };
+        self.append(site, &[open], &Batch::default())
+    }
+
+    /// Writes what is ready: segment first, state second.
+    pub fn commit(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        self.last_cut_ns = site.clock.now_ns();
+        if self.files.is_empty() && self.packs.is_empty() {
+            return Ok(());
+        }
+        self.announce(site)?;
+        let (mut records, mut uploaded) = (Vec::with_capacity(self.files.len()), vec![]);
+        let mut parents = BTreeSet::new();
+        for (record, done) in std::mem::take(&mut self.files) {
+            for name in self.other_names(site, &record)? {
+                collect_parents(name.as_bytes(), &mut parents);
+                let path = Name::from_bytes(name.as_bytes());
+                records.push(Record::File(Box::new(FileRecord { path, ..record.clone() })));
+            }
+            collect_parents(record.path_bytes(), &mut parents);
+            records.push(Record::File(Box::new(record)));
+            uploaded.push(done);
+        }
+        let packs = std::mem::take(&mut self.packs);
+        let dirs = self.directories(site, parents, &mut records)?;
+        let mut all = pack_records(site, &packs)?;
+        all.append(&mut records);
+        let batch = Batch { packs, files: uploaded, dirs, ..Batch::default() };
+        self.append(site, &all, &batch)?;
+        fault::point("upload.committed");
+        self.files_committed += batch.files.len() as u64;
+        self.bytes_committed += std::mem::take(&mut self.file_bytes);
+        self.record_bytes = 0;
+        site.monitor.advance(batch.files.len() as u64, 0);
+        Ok(())
+    }
+
+    /// The names that a hard-linked file has beside the one it was read by.
+    fn other_names(&self, site: &Site<'_>, record: &FileRecord) -> Result<Vec<RelPath>, Error> {
+        if record.link.is_none() {
+            return Ok(vec![]);
+        }
+        let mut names = site.state.names_of(self.root_id, record.ino)?;
+        names.retain(|name| name.as_bytes() != record.path_bytes());
+        Ok(names)
+    }
+
+    /// The last segments of a run: what is ready, symlinks and the like,
+    /// deletions; then `close`. A run that did nothing writes nothing.
+    pub fn finish(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        if !self.abandoned.is_empty() {
+            let idents = std::mem::take(&mut self.abandoned);
+            site.state.abandon_uploads(self.root_id, &idents)?;
+        }
+        self.commit(site)?;
+        self.recatalogue(site)?;
+        self.specials(site)?;
+        self.gone(site)?;
+        if self.announced {
+            let close = Record::Close { session: self.log.session().to_owned() };
+            self.append(site, &[close], &Batch::default())?;
+        }
+        Ok(())
+    }
+
+    /// Files that were renamed, or whose attributes changed while their content
+    /// did not: a new record, no data.
+    fn recatalogue(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        loop {
+            let rows = site.state.uncatalogued_files(self.root_id, SEGMENT_FILES)?;
+            let (mut records, mut done, mut parents) = (vec![], vec![], BTreeSet::new());
+            for row in &rows {
+                // Gone or replaced since the scan: the next scan tells.
+                let Some(record) = self.record_again(site, row)? else { continue };
+                collect_parents(row.path.as_bytes(), &mut parents);
+                records.push(Record::File(Box::new(record)));
+                done.push(row.ident);
+            }
+            if records.is_empty() {
+                return Ok(());
+            }
+            self.announce(site)?;
+            let dirs = self.directories(site, parents, &mut records)?;
+            self.append(site, &records, &Batch { recatalogued: done, dirs, ..Batch::default() })?;
+            if rows.len() < SEGMENT_FILES {
+                return Ok(());
+            }
+        }
+    }
+
+    fn record_again(
+        &self,
+        site: &Site<'_>,
+        row: &ManagedRow,
+    ) -> Result<Option<FileRecord>, Error> {
+        let Some(id) = row.content else { return Ok(None) };
+        let Some((content, chunking)) = site.state.content(id)? else { return Ok(None) };
+        let Ok(fd) = self.root.open_path(&row.path) else { return Ok(None) };
+        let Ok(stat) = statx_fd(&fd) else { return Ok(None) };
+        if stat.ino != row.ident.ino || stat.size_bytes != row.size_bytes {
+            return Ok(None);
+        }
+        let xattrs = own_left_out(xattrs::list_path_fd(&fd).unwrap_or_default());
+        let generation = row.ident.generation;
+        let described = Described { path: row.path.clone(), stat, generation, xattrs, target: None };
+        Ok(Some(self.record_of(&described, Some((&content, &chunking)))))
+    }
+
+    /// Symlinks, FIFOs and devices carry no data; a restore needs them all the
+    /// same. Recorded once the root has uploaded files at all.
+    fn specials(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        if self.files_committed == 0 {
+            return Ok(());
+        }
+        loop {
+            let rows = site.state.uncatalogued_specials(self.root_id, SEGMENT_FILES)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let mut parents = BTreeSet::new();
+            let mut records = vec![];
+            for row in &rows {
+                // Gone since the scan: the next scan tells.
+                let Ok(described) = self.describe_special(row) else { continue };
+                collect_parents(row.path.as_bytes(), &mut parents);
+                records.push(Record::File(Box::new(self.record_of(&described, None))));
+            }
+            let dirs = self.directories(site, parents, &mut records)?;
+            let specials = rows.into_iter().map(|row| row.path).collect();
+            self.append(site, &records, &Batch { dirs, specials, ..Batch::default() })?;
+        }
+    }
+
+    fn describe_special(&self, row: &EntryRow) -> std::io::Result<Described> {
+        let stat = self.root.stat(&row.path)?;
+        let target = match stat.kind {
+            FileKind::Symlink => Some(self.root.read_link(&row.path)?),
+            _ => None,
+        };
+        let path = row.path.clone();
+        Ok(Described { path, stat, generation: 0, xattrs: vec![], target })
+    }
+
+    fn gone(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        let gone = site.state.pending_gone(self.root_id)?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.announce(site)?;
+        let root = self.root_name();
+        let record = |row: &GoneRow| Record::Gone {
+            root: root.clone(),
+            path: Name::from_bytes(row.path.as_bytes()),
+            content: row.content,
+            when_ns: row.gone_ns,
+        };
+        let records: Vec<Record> = gone.iter().map(record).collect();
+        let batch = Batch { gone: gone.iter().map(|row| row.id).collect(), ..Batch::default() };
+        self.append(site, &records, &batch)
+    }
+
+    /// Adds records for the directories above the files whose metadata the
+    /// catalog does not have yet; returns those that were added.
+    fn directories(
+        &self,
+        site: &Site<'_>,
+        parents: BTreeSet<Vec<u8>>,
+        records: &mut Vec<Record>,
+    ) -> Result<Vec<RelPath>, Error> {
+        let parents: Vec<RelPath> =
+            parents.into_iter().filter_map(|path| RelPath::new(path).ok()).collect();
+        let mut added = vec![];
+        for path in site.state.uncatalogued_dirs(self.root_id, &parents)? {
+            let Ok(described) = self.describe_dir(&path) else { continue };
+            records.push(Record::File(Box::new(self.record_of(&described, None))));
+            added.push(path);
+        }
+        Ok(added)
+    }
+
+    fn describe_dir(&self, path: &RelPath) -> std::io::Result<Described> {
+        let dir = File::from(self.root.open_dir(path)?);
+        let stat = statx_fd(&dir)?;
+        let xattrs = own_left_out(xattrs::list(&dir)?);
+        Ok(Described { path: path.clone(), stat, generation: 0, xattrs, target: None })
+    }
+
+    fn root_name(&self) -> Name {
+        Name::from_bytes(self.root.path().as_os_str().as_bytes())
+    }
+
+    fn record_of(&self, of: &Described, content: Option<(&Content, &str)>) -> FileRecord {
+        let stat = &of.stat;
+        FileRecord {
+            root: self.root_name(),
+            path: Name::from_bytes(of.path.as_bytes()),
+            kind: stat.kind.code(),
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            mtime_ns: stat.mtime_ns,
+            ctime_ns: stat.ctime_ns,
+            ino: stat.ino,
+            generation: of.generation,
+            nlink: stat.nlink,
+            size_bytes: stat.size_bytes,
+            xattrs: of.xattrs.clone(),
+            target: of.target.as_deref().map(Name::from_bytes),
+            link: (stat.nlink > 1 && stat.kind == FileKind::File).then_some(stat.ino),
+            rdev: (stat.rdev != 0).then_some(stat.rdev),
+            content: content.map(|(content, _)| content.id()),
+            pieces: content.map(|(content, _)| content.pieces.clone()).unwrap_or_default(),
+            chunking: content.map(|(_, chunking)| chunking.to_owned()),
+        }
+    }
+
+    fn append(
+        &mut self,
+        site: &mut Site<'_>,
+        records: &[Record],
+        batch: &Batch,
+    ) -> Result<(), Error> {
+        let now_ns = site.clock.now_ns();
+        let Appended { seq, hash } =
+            self.log.append(site.store, site.protection, records, now_ns)?;
+        self.segments += 1;
+        let segment = SegmentCommit {
+            seq,
+            hash,
+            packs: &batch.packs,
+            files: &batch.files,
+            recatalogued: &batch.recatalogued,
+            dirs: &batch.dirs,
+            specials: &batch.specials,
+            gone: &batch.gone,
+        };
+        site.state.commit_segment(self.root_id, &segment, now_ns)?;
+        Ok(())
+    }
+}
+
+/// Attributes as the catalog has them: all but our own marker.
+pub(super) fn own_left_out(attributes: Vec<(OsString, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let kept = attributes.into_iter().filter(|(name, _)| !xattrs::is_own(name));
+    kept.map(|(name, value)| (name.into_vec(), value)).collect()
+}
+
+/// What one segment makes true in the state DB.
+#[derive(Default)]
+struct Batch {
+    packs: Vec<PackId>,
+    files: Vec<Uploaded>,
+    recatalogued: Vec<FileIdent>,
+    dirs: Vec<RelPath>,
+    specials: Vec<RelPath>,
+    gone: Vec<i64>,
+}
+
+fn pack_records(site: &Site<'_>, packs: &[PackId]) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::with_capacity(packs.len());
+    for id in packs {
+        let Some(row) = site.state.pack(*id)? else { continue };
+        records.push(Record::Pack(Box::new(PackRecord {
+            id: *id,
+            kind: row.kind,
+            class: row.class,
+            bytes: row.size_bytes,
+            chunks: site.state.pack_slots(*id)?,
+        })));
+    }
+    Ok(records)
+}
+
+/// Every directory above `path`, the root ("") among them.
+fn collect_parents(path: &[u8], into: &mut BTreeSet<Vec<u8>>) {
+    let mut end = path.len();
+    while let Some(slash) = path[..end].iter().rposition(|&byte| byte == b'/') {
+        end = slash;
+        if !into.insert(path[..end].to_vec()) {
+            return;
+        }
+    }
+    into.insert(vec![]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_above_a_file_is_collected_once() {
+        let mut parents = BTreeSet::new();
+        collect_parents(b"a/b/c.txt", &mut parents);
+        collect_parents(b"a/d.txt", &mut parents);
+        let expected: Vec<Vec<u8>> = vec![b"".to_vec(), b"a".to_vec(), b"a/b".to_vec()];
+        assert_eq!(parents.into_iter().collect::<Vec<_>>(), expected);
+    }
+}

@@ -1,0 +1,256 @@
+//! Finishes or undoes what a killed run left behind, by looking at the store,
+//! the markers and the blocks, never by trusting the state DB alone.
+//!
+//! Order matters: segments first (they say what is committed), then packs
+//! (they hold bytes that need not be sent again), then files.
+
+use super::Error;
+use super::rescan::open_managed;
+use crate::chunk::{self, Decoder, check_chunks};
+use crate::ids::{FileIdent, PackId};
+use crate::manifest::{FileRecord, Name, PackEvidence, Record, SegmentHeader, decode_segment, segment_hash};
+use crate::os::relpath::RelPath;
+use crate::os::blocks;
+use crate::os::stat::statx_fd;
+use crate::os::tree::RootDir;
+use crate::policy::FileState;
+use crate::site::{Site, pack_key, segment_key};
+use crate::state::{ManagedRow, RootId, RootRow, SegmentCommit, Uploaded};
+use crate::store::{self, ErrorKind};
+use crate::stub::{self, MarkerSpace, Placement};
+use bytes::Bytes;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+/// What had to be put right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Catalog segments that were durable but not in the state DB.
+    pub segments: u64,
+    /// Packs that were durable but not recorded.
+    pub packs: u64,
+    /// Files found in the middle of an upload, a stub or a recall.
+    pub files: u64,
+}
+
+/// Recovers the store side: this node's log and the packs it was sending.
+/// Needs the store to answer; run it before an upload.
+pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
+    let mut recovered = Recovered::default();
+    while adopt_next_segment(site)? {
+        recovered.segments += 1;
+    }
+    for pack in site.state.intended_packs()? {
+        recovered.packs += u64::from(adopt_pack(site, pack)?);
+    }
+    Ok(recovered)
+}
+
+/// The segment after the last one that the state DB knows, if the store has it.
+fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
+    let head = site.state.log_head()?;
+    let key = segment_key(site.node_id, head.next_seq);
+    let bytes = match site.store.get(&key, None) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let (header, records) = decode_segment(&bytes, site.protection)?;
+    let SegmentHeader { node, seq, prev, .. } = header;
+    if node != site.node_id || seq != head.next_seq || prev != head.prev {
+        return Err(Error::Fenced { key: key.to_string() });
+    }
+    apply_segment(site, seq, segment_hash(&bytes), records)?;
+    Ok(true)
+}
+
+/// What a segment says, sorted by what the state DB must learn from it.
+#[derive(Default)]
+struct Told {
+    root: Option<RootId>,
+    packs: Vec<PackId>,
+    files: Vec<Uploaded>,
+    recatalogued: Vec<FileIdent>,
+    dirs: Vec<RelPath>,
+    specials: Vec<RelPath>,
+    gone: Vec<i64>,
+}
+
+fn apply_segment(
+    site: &mut Site<'_>,
+    seq: u64,
+    hash: [u8; 32],
+    records: Vec<Record>,
+) -> Result<(), Error> {
+    let roots = site.state.roots()?;
+    let mut told = Told { root: roots.first().map(|row| row.id), ..Told::default() };
+    for record in records {
+        match record {
+            Record::Pack(pack) => told.packs.push(pack.id),
+            Record::File(file) => {
+                if let Some(root) = owner(&roots, &file.root) {
+                    told.root = Some(root);
+                    tell_file(site, root, *file, &mut told)?;
+                }
+            }
+            Record::Gone { root, path, .. } => {
+                if let Some(root) = owner(&roots, &root) {
+                    told.root = Some(root);
+                    let rows = site.state.pending_gone(root)?;
+                    let same = rows.iter().filter(|row| row.path.as_bytes() == path.as_bytes());
+                    told.gone.extend(same.map(|row| row.id));
+                }
+            }
+            Record::Open { .. } | Record::Close { .. } => {}
+        }
+    }
+    let Some(root) = told.root else { return Ok(()) };
+    let commit = SegmentCommit {
+        seq,
+        hash,
+        packs: &told.packs,
+        files: &told.files,
+        recatalogued: &told.recatalogued,
+        dirs: &told.dirs,
+        specials: &told.specials,
+        gone: &told.gone,
+    };
+    site.state.commit_segment(root, &commit, site.clock.now_ns())?;
+    Ok(())
+}
+
+fn owner(roots: &[RootRow], name: &Name) -> Option<RootId> {
+    let same = |row: &&RootRow| row.path.as_os_str().as_bytes() == name.as_bytes();
+    roots.iter().find(same).map(|row| row.id)
+}
+
+/// One inode is committed once, whatever the number of its names.
+fn tell_file(
+    site: &Site<'_>,
+    root: RootId,
+    file: FileRecord,
+    told: &mut Told,
+) -> Result<(), Error> {
+    let Ok(path) = RelPath::new(file.path_bytes()) else { return Ok(()) };
+    let Some(content) = file.content_list() else {
+        let list = if file.kind == 'd' { &mut told.dirs } else { &mut told.specials };
+        list.push(path);
+        return Ok(());
+    };
+    let ident = FileIdent { ino: file.ino, generation: file.generation };
+    let row = site.state.managed_by_ident(root, ident)?;
+    let uploading = row.is_some_and(|row| row.state == FileState::Uploading);
+    if !uploading {
+        told.recatalogued.push(ident);
+    } else if !told.files.iter().any(|known| known.ident == ident) {
+        told.files.push(Uploaded {
+            ident,
+            content: Arc::new(content),
+            chunking: file.chunking.unwrap_or_default(),
+            rule: None,
+            ctime_ns: file.ctime_ns,
+            mtime_ns: file.mtime_ns,
+            size_bytes: file.size_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// A pack whose intent was recorded: if it reached the store whole, its chunks
+/// count; if not, its name is forgotten and never used again.
+fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
+    let now_ns = site.clock.now_ns();
+    match prove_by_reading(site, pack, now_ns) {
+        Ok((evidence, size_bytes, slots)) => {
+            site.state.record_pack(pack, size_bytes, &slots, &evidence)?;
+            Ok(true)
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
+            site.state.forget_pack(pack)?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+type ProvenPack = (PackEvidence, u64, Vec<chunk::ChunkSlot>);
+
+/// Reads a whole pack back and checks every chunk in it.
+fn prove_by_reading(site: &Site<'_>, pack: PackId, now_ns: i64) -> Result<ProvenPack, store::Error> {
+    let (mut slots, mut size_bytes) = (vec![], 0);
+    let check = &mut |bytes: &Bytes| {
+        size_bytes = bytes.len() as u64;
+        slots = chunk::parse_index(bytes).map_err(|error| error.to_string())?;
+        let decoder = &mut Decoder::new();
+        let bad = check_chunks(site.protection, site.store_id, pack, &slots, bytes, decoder);
+        bad.first().map_or(Ok(()), |(_, error)| Err(error.to_string()))
+    };
+    let evidence = store::prove_stored(site.store, &pack_key(pack), pack, now_ns, check)?;
+    Ok((evidence, size_bytes, slots))
+}
+
+/// Recovers the files of one root that were in the middle of something. Needs
+/// no store.
+pub fn recover_files(
+    site: &mut Site<'_>,
+    root_id: RootId,
+    root: &RootDir,
+) -> Result<Recovered, Error> {
+    let mut recovered = Recovered::default();
+    for row in site.state.transient(root_id)? {
+        recovered.files += 1;
+        if let Err(error) = recover_file(site, root_id, root, &row) {
+            let path = row.path.to_path(root.path());
+            site.monitor.file_failed(&path, "recover", &error);
+        }
+    }
+    Ok(recovered)
+}
+
+fn recover_file(
+    site: &mut Site<'_>,
+    root_id: RootId,
+    root: &RootDir,
+    row: &ManagedRow,
+) -> Result<(), Error> {
+    if row.state == FileState::Uploading {
+        site.state.abandon_uploads(root_id, &[row.ident])?;
+        return Ok(());
+    }
+    let file = match open_managed(root, row) {
+        Ok(Some(file)) => file,
+        // Deleted or replaced meanwhile: the next complete scan concludes that.
+        Ok(None) => return Ok(site.state.set_state(root_id, row.ident, FileState::Uploaded, None)?),
+        Err(source) => {
+            return Err(Error::ReadTree { path: row.path.to_path(root.path()), source });
+        }
+    };
+    let space = MarkerSpace::for_this_process();
+    let mut placement = stub::recover(&file, space)?;
+    if let Placement::Marked(_) = placement {
+        stub::drop_marker(&file, space)?;
+        placement = Placement::Resident;
+    }
+    let read = |source| Error::ReadTree { path: row.path.to_path(root.path()), source };
+    let state = match &placement {
+        Placement::Stub(_) => FileState::Stub,
+        Placement::Resident => FileState::Uploaded,
+        other => {
+            let why = format!("an interrupted run left it {}; run hsm recall", other.describe());
+            site.state.set_state(root_id, row.ident, FileState::Stub, Some(&why))?;
+            return Ok(());
+        }
+    };
+    if state == FileState::Stub {
+        // A punch or a fill that died half-way moved it.
+        blocks::set_times(&file, None, Some(row.mtime_ns)).map_err(read)?;
+    }
+    let stat = statx_fd(&file).map_err(read)?;
+    site.state.set_state(root_id, row.ident, state, None)?;
+    // Same size and mtime as its copy: only our own writes of metadata moved
+    // the ctime. Anything else is found dirty by the next scan.
+    if stat.size_bytes == row.size_bytes && stat.mtime_ns == row.mtime_ns {
+        site.state.settle(root_id, &[(row.ident, stat.mtime_ns, stat.ctime_ns)])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Brings the state DB up to date with one root.
+//!
+//! Nothing is ever concluded to be deleted from a root that is missing, is
+//! another file system, looks empty, or could not be read to the end.
+
+use super::Error;
+use crate::ids::FileIdent;
+use crate::os::blocks;
+use crate::os::relpath::RelPath;
+use crate::os::stat::statx_fd;
+use crate::os::tree::RootDir;
+use crate::policy::FileState;
+use crate::scan::{self, DirBatch, Seen, Sink, SinkError};
+use crate::site::Site;
+use crate::state::{ManagedRow, Part, RootId, RootRow, ScanChanges, ScanWriter, SeenEntry};
+use crate::stub::{self, MarkerSpace, Placement};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a scan saw and what it changed.
+#[derive(Debug, Clone, Default)]
+pub struct RescanStats {
+    pub seen: scan::Stats,
+    pub changes: ScanChanges,
+}
+
+/// Opens a root and makes sure that it is the one that was registered.
+pub fn open_root(row: &RootRow) -> Result<RootDir, Error> {
+    let root = RootDir::open(&row.path)
+        .map_err(|source| Error::OpenRoot { path: row.path.clone(), source })?;
+    same_root(row, &root)?;
+    Ok(root)
+}
+
+fn same_root(row: &RootRow, root: &RootDir) -> Result<(), Error> {
+    let is = root.identity().to_string();
+    if is == row.identity {
+        return Ok(());
+    }
+    Err(Error::OtherFileSystem { path: row.path.clone(), was: row.identity.clone(), is })
+}
+
+/// Scans `under` (the whole root when `None`) into the state DB.
+pub fn rescan(
+    site: &mut Site<'_>,
+    row: &RootRow,
+    root: &RootDir,
+    under: Option<&RelPath>,
+    skip: &[PathBuf],
+) -> Result<RescanStats, Error> {
+    if under.is_none() {
+        refuse_emptied(row, root)?;
+    }
+    let options = scan::Options { under: under.cloned(), skip: skip.to_vec(), threads: 0 };
+    let now_ns = site.clock.now_ns();
+    let (monitor, stop) = (site.monitor, site.stop.clone());
+    let (seen, changes) = {
+        let mut recorder = Recorder(site.state.begin_scan(row.id, under, now_ns)?);
+        let seen = scan::run(root, &options, monitor, &stop, &mut recorder)?;
+        // The tree was read through one descriptor; if the mount went away and
+        // something else is at that path now, what was not seen is not deleted.
+        let complete = seen.complete && root_is_unchanged(row);
+        let changes = recorder.0.finish(complete, site.clock.now_ns())?;
+        (seen, changes)
+    };
+    examine_suspects(site, row.id, root, &changes.suspects)?;
+    Ok(RescanStats { seen, changes })
+}
+
+/// Hands what the scan sees to the state DB.
+struct Recorder<'db>(ScanWriter<'db>);
+
+impl Sink for Recorder<'_> {
+    fn directory(&mut self, dir: DirBatch) -> Result<(), SinkError> {
+        let seen = dir.entries.iter().map(|Seen { name, stat, .. }| SeenEntry { name, stat });
+        let entries: Vec<SeenEntry<'_>> = seen.collect();
+        let part = Part { first: dir.first, last: dir.last };
+        self.0.directory(&dir.path, &dir.stat, &entries, part)?;
+        for skipped in &dir.skipped {
+            self.0.keep(&dir.path.join(&skipped.name))?;
+        }
+        Ok(())
+    }
+}
+
+/// An empty directory where there was a tree is a vanished mount, not a
+/// deletion.
+fn refuse_emptied(row: &RootRow, root: &RootDir) -> Result<(), Error> {
+    let read = |source| Error::ReadTree { path: row.path.clone(), source };
+    let empty = is_empty(root).map_err(read)?;
+    if empty && row.entries > 0 {
+        return Err(Error::RootLooksEmpty { path: row.path.clone(), entries: row.entries });
+    }
+    Ok(())
+}
+
+fn is_empty(root: &RootDir) -> io::Result<bool> {
+    Ok(std::fs::read_dir(root.path())?.next().is_none())
+}
+
+fn root_is_unchanged(row: &RootRow) -> bool {
+    RootDir::open(&row.path).is_ok_and(|again| same_root(row, &again).is_ok())
+}
+
+/// Files that are stubs by the state DB but look different now.
+fn examine_suspects(
+    site: &mut Site<'_>,
+    root_id: RootId,
+    root: &RootDir,
+    suspects: &[FileIdent],
+) -> Result<(), Error> {
+    for ident in suspects {
+        let Some(row) = site.state.managed_by_ident(root_id, *ident)? else { continue };
+        let path = row.path.to_path(root.path());
+        let found = match open_managed(root, &row) {
+            Ok(Some(file)) => examine(&file),
+            Ok(None) => continue,
+            Err(source) => Err(Error::ReadTree { path: path.clone(), source }),
+        };
+        match found {
+            Ok(Suspect::StillStub { mtime_ns, ctime_ns }) => {
+                site.state.settle(root_id, &[(*ident, mtime_ns, ctime_ns)])?;
+            }
+            Ok(Suspect::Rewritten) => {
+                site.state.set_state(root_id, *ident, FileState::Dirty, None)?;
+            }
+            Ok(Suspect::Conflict(why)) => {
+                site.monitor.notice(&format!("{}: {why}", path.display()));
+                site.state.set_state(root_id, *ident, FileState::Stub, Some(&why))?;
+            }
+            Err(error) => site.monitor.file_failed(&path, "examine", &error),
+        }
+    }
+    Ok(())
+}
+
+enum Suspect {
+    /// Only its metadata changed (chmod, chown, rename, touch).
+    StillStub { mtime_ns: i64, ctime_ns: i64 },
+    /// Somebody truncated it and wrote new content: that is the file now.
+    Rewritten,
+    /// Local data stands over a hole; nobody but a person can merge that.
+    Conflict(String),
+}
+
+fn examine(file: &File) -> Result<Suspect, Error> {
+    let space = MarkerSpace::for_this_process();
+    let failed = |source| Error::Stub(stub::Error::Inspect(source));
+    let stat = statx_fd(file).map_err(failed)?;
+    match stub::inspect(file, space)? {
+        Placement::Stub(_) => {
+            Ok(Suspect::StillStub { mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns })
+        }
+        Placement::Resident => Ok(Suspect::Rewritten),
+        // All its bytes are local although it was a hole: whoever truncated it
+        // gave up the old content and wrote this.
+        Placement::Changed { .. } | Placement::Marked(_)
+            if blocks::is_all_data(file, stat.size_bytes).map_err(failed)? =>
+        {
+            stub::drop_marker(file, space)?;
+            Ok(Suspect::Rewritten)
+        }
+        other => Ok(Suspect::Conflict(format!("it is {}", other.describe()))),
+    }
+}
+
+/// Opens the file of a managed row if it is still that inode; `None` when it is
+/// gone or replaced.
+pub fn open_managed(root: &RootDir, row: &ManagedRow) -> io::Result<Option<File>> {
+    let file = match root.open_write(&row.path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let ident = crate::os::file_ident(&file)?;
+    Ok((ident == row.ident).then_some(file))
+}
+
+/// The registered root that holds `path`, and the path inside it.
+pub fn locate(roots: &[RootRow], path: &Path) -> Result<(RootRow, RelPath), Error> {
+    let outside = || Error::OutsideRoots { path: path.to_owned() };
+    let owner = roots.iter().find(|row| path.starts_with(&row.path)).ok_or_else(outside)?;
+    let inside = path.strip_prefix(&owner.path).map_err(|_| outside())?;
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(inside.as_os_str());
+    Ok((owner.clone(), RelPath::new(bytes).map_err(|_| outside())?))
+}

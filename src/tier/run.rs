@@ -1,0 +1,205 @@
+//! The commands `tier`, `upload` and `stub` on one root, from recovery to the
+//! last commit.
+
+use super::candidates::Entries;
+use super::plan::{Planner, Pressure, Wish, pressure, state_of};
+use super::stubbing::{self, StubStats};
+use super::upload::{self, UploadStats};
+use super::{Error, guarded, recover, rescan};
+use crate::chunk::Chunking;
+use crate::clock::Stopwatch;
+use crate::monitor::Phase;
+use crate::os::tree::RootDir;
+use crate::policy::{FileState, PolicySet};
+use crate::site::Site;
+use crate::state::{ManagedRow, RootRow};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// Which parts of the job to do.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub scan: bool,
+    pub upload: bool,
+    pub stub: bool,
+    pub wish: Wish,
+    /// For rules that do not say otherwise.
+    pub chunking: Chunking,
+    /// Directories that are ours and never scanned.
+    pub skip: Vec<PathBuf>,
+}
+
+/// What one root's run did.
+#[derive(Debug, Clone, Default)]
+pub struct RunStats {
+    pub recovered: recover::Recovered,
+    pub scanned: Option<rescan::RescanStats>,
+    pub uploaded: UploadStats,
+    pub stubbed: StubStats,
+    /// The file system before the run, where a watermark is set.
+    pub pressure: Option<Pressure>,
+}
+
+/// Runs the job. What is done when an error ends it stays done.
+pub fn run(
+    site: &mut Site<'_>,
+    policy: &PolicySet,
+    row: &RootRow,
+    job: &Job,
+) -> Result<RunStats, Error> {
+    let root = rescan::open_root(row)?;
+    let mut stats = RunStats::default();
+    let clockwork = Stopwatch::start();
+    if job.upload {
+        stats.recovered = recover::recover_store(site)?;
+    }
+    stats.recovered.files = recover::recover_files(site, row.id, &root)?.files;
+    if job.scan {
+        let under = job.wish.under.as_ref();
+        stats.scanned = Some(rescan::rescan(site, row, &root, under, &job.skip)?);
+    }
+    stats.pressure = pressure(policy, &root)?;
+    let mut runner = Runner { site, policy, row, root: &root, job, clockwork };
+    if job.upload && !runner.site.stop.requested() {
+        stats.uploaded = runner.upload(stats.pressure)?;
+    }
+    if job.stub && !runner.site.stop.requested() {
+        stats.stubbed = runner.stub(stats.pressure)?;
+    }
+    Ok(stats)
+}
+
+struct Runner<'a, 's> {
+    site: &'a mut Site<'s>,
+    policy: &'a PolicySet,
+    row: &'a RootRow,
+    root: &'a RootDir,
+    job: &'a Job,
+    clockwork: Stopwatch,
+}
+
+impl<'a> Runner<'a, '_> {
+    fn planner(&self) -> Result<Planner<'a>, Error> {
+        let now_ns = self.site.clock.now_ns();
+        let (wish, chunking) = (self.job.wish.clone(), self.job.chunking);
+        Planner::new(self.site, self.policy, self.row, self.root, wish, chunking, now_ns)
+    }
+
+    fn entries(&self) -> Result<Entries, Error> {
+        Entries::open(&self.site.state_path, self.row.id, self.job.wish.under.clone())
+    }
+
+    fn upload(&mut self, pressure: Option<Pressure>) -> Result<UploadStats, Error> {
+        let mut planner = self.planner()?;
+        let for_space = is_pressed(pressure);
+        let mut linked = HashSet::new();
+        let mut quota = Quota::new(self.policy, self.clockwork);
+        let requests = self.entries()?.filter_map(move |entry| match entry {
+            Err(error) => Some(Err(error)),
+            Ok(entry) if entry.nlink > 1 && !linked.insert(entry.ino) => None,
+            Ok(entry) => planner.request(&entry, for_space).map(Ok),
+        });
+        let requests = requests.take_while(move |request| match request {
+            Ok(request) => quota.admits(request.size_bytes),
+            Err(_) => true,
+        });
+        let budget = self.policy.limits().stop_after_errors;
+        let give_up = move |failed, tried| {
+            budget.is_some_and(|budget| budget.exceeded(tried + failed, failed))
+        };
+        self.site.monitor.begin(Phase::Uploading, 0, 0);
+        let stats = upload::run(self.site, self.row.id, self.root, requests, &give_up);
+        self.site.monitor.end();
+        stats
+    }
+
+    fn stub(&mut self, pressure: Option<Pressure>) -> Result<StubStats, Error> {
+        let (planner, for_space) = (self.planner()?, is_pressed(pressure));
+        let mut rows = self.stub_candidates(&planner, for_space)?.peekable();
+        if rows.peek().is_none() {
+            return Ok(StubStats::default());
+        }
+        guarded::stubs_allowed(self.root, self.policy.unguarded())
+            .map_err(|reason| Error::Unguarded { reason })?;
+        let mut quota = Quota::new(self.policy, self.clockwork);
+        let rows = rows.take_while(move |row| match row {
+            Ok(row) => quota.admits(row.size_bytes),
+            Err(_) => true,
+        });
+        let enough = |stats: &StubStats| {
+            for_space && pressure.is_some_and(|p| stats.freed_bytes >= p.to_free_bytes)
+        };
+        let judge = |path: &_, stat: &_, row: &_| planner.judge(path, stat, row, for_space);
+        self.site.monitor.begin(Phase::Stubbing, 0, 0);
+        let stats = stubbing::run(self.site, self.row.id, self.root, rows, &judge, &enough);
+        self.site.monitor.end();
+        stats
+    }
+
+    /// Uploaded files that the policy wants to be stubs: in directory order, or
+    /// while space is short in the watermark's order, files that are cold by
+    /// their rule's own age first.
+    fn stub_candidates(
+        &self,
+        planner: &Planner<'a>,
+        for_space: bool,
+    ) -> Result<Box<dyn Iterator<Item = Result<ManagedRow, Error>> + 'a>, Error> {
+        let mut ranked = vec![];
+        let order = self.policy.watermark().map(|watermark| watermark.order.clone());
+        let mut linked = HashSet::new();
+        for entry in self.entries()? {
+            let entry = entry?;
+            if state_of(&entry) != FileState::Uploaded
+                || planner.step(&entry, for_space).is_none_or(|step| !step.stub)
+                || (entry.nlink > 1 && !linked.insert(entry.ino))
+            {
+                continue;
+            }
+            let rank = order.as_ref().filter(|_| for_space).map(|o| planner.rank(o, &entry));
+            let Some(file) = entry.file else { continue };
+            ranked.push((rank, file.ident));
+        }
+        // Stable: without ranks the directory order stays.
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let state = crate::state::StateDb::open_read_only(&self.site.state_path)?;
+        let root_id = self.row.id;
+        Ok(Box::new(ranked.into_iter().filter_map(move |(_, ident)| {
+            state.managed_by_ident(root_id, ident).map_err(Error::from).transpose()
+        })))
+    }
+}
+
+fn is_pressed(pressure: Option<Pressure>) -> bool {
+    pressure.is_some_and(|pressure| pressure.to_free_bytes > 0)
+}
+
+/// The policy's limits of one run.
+struct Quota {
+    files: u64,
+    bytes: u64,
+    clockwork: Stopwatch,
+    duration: Option<std::time::Duration>,
+}
+
+impl Quota {
+    fn new(policy: &PolicySet, clockwork: Stopwatch) -> Self {
+        let limits = policy.limits();
+        Self {
+            files: limits.max_files.unwrap_or(u64::MAX),
+            bytes: limits.max_bytes.unwrap_or(u64::MAX),
+            clockwork,
+            duration: limits.max_duration,
+        }
+    }
+
+    /// Whether one more file of this size fits; takes its share.
+    fn admits(&mut self, size_bytes: u64) -> bool {
+        let in_time = self.duration.is_none_or(|limit| self.clockwork.elapsed() < limit);
+        if !in_time || self.files == 0 || self.bytes < size_bytes {
+            return false;
+        }
+        self.files -= 1;
+        self.bytes -= size_bytes;
+        true
+    }
+}

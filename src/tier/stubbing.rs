@@ -1,0 +1,329 @@
+//! Frees the blocks of uploaded files.
+//!
+//! Per batch, in this order: intent in the state DB -> every file opened,
+//! leased, checked and re-hashed -> its marker set -> one `syncfs`, so that no
+//! hole can reach the disk before its marker -> lease still unbroken, identity
+//! still the same -> punched -> times restored -> state committed.
+//!
+//! The write lease is held from before the re-hash until after the punch: while
+//! it is held nobody has the file open or mapped, so the bytes that were hashed
+//! are the bytes that are freed. (Under a guard the lease is only probed and
+//! the guard parks the inode instead; that path belongs to the guard.)
+
+use super::sightings::Sightings;
+use super::{Error, conditions};
+use crate::chunk::Protection;
+use crate::ids::{FileIdent, StoreId};
+use crate::manifest::{Content, VerifiedCopy};
+use crate::os::lease::OwnedLease;
+use crate::os::relpath::RelPath;
+use crate::os::stat::{Stat, statx_fd};
+use crate::os::tree::RootDir;
+use crate::os::{blocks, owner_write, process};
+use crate::site::Site;
+use crate::state::{ManagedRow, RootId};
+use crate::stub::{self, Armed, Expected, MarkerSpace};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Files held open and leased at the same time; each takes two descriptors.
+const BATCH_FILES: usize = 1024;
+
+/// What stubbing did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StubStats {
+    pub files: u64,
+    pub freed_bytes: u64,
+    /// Files left as they are, by the name of the condition that failed.
+    pub refused: BTreeMap<&'static str, u64>,
+    pub failed: u64,
+}
+
+/// Judges one file at the moment of action, from what is true now.
+pub type Judge<'a> = dyn Fn(&RelPath, &Stat, &ManagedRow) -> Result<(), Refusal> + Sync + 'a;
+
+/// A named condition that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub condition: &'static str,
+    pub detail: String,
+}
+
+impl Refusal {
+    pub fn new(condition: &'static str, detail: impl Into<String>) -> Self {
+        Self { condition, detail: detail.into() }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.condition, self.detail)
+    }
+}
+
+/// Why a file was not stubbed.
+#[derive(Debug, thiserror::Error)]
+enum NotStubbed {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error(transparent)]
+    Stub(#[from] stub::Error),
+    #[error("{doing}")]
+    Io { doing: &'static str, source: std::io::Error },
+}
+
+impl From<Refusal> for NotStubbed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// One file with the evidence that its copy is good.
+struct Target {
+    row: ManagedRow,
+    content: Content,
+    copy: Mutex<Option<VerifiedCopy>>,
+}
+
+struct Bench<'a> {
+    root: &'a RootDir,
+    space: MarkerSpace,
+    store_id: StoreId,
+    protection: &'a Protection,
+    judge: &'a Judge<'a>,
+}
+
+/// A file that carries its marker and waits for the flush.
+struct Held {
+    armed: Armed,
+    lease: OwnedLease,
+}
+
+/// Stubs the files of `rows` and returns when their state is committed.
+///
+/// Stops early, between batches, when `enough` says that the bytes freed so far
+/// suffice or when a stop is requested.
+pub fn run(
+    site: &mut Site<'_>,
+    root_id: RootId,
+    root: &RootDir,
+    rows: impl Iterator<Item = Result<ManagedRow, Error>>,
+    judge: &Judge<'_>,
+    enough: &dyn Fn(&StubStats) -> bool,
+) -> Result<StubStats, Error> {
+    crate::os::lease::ignore_break_signal();
+    let batch_files = BATCH_FILES.min(process::raise_nofile_limit() as usize / 4).max(1);
+    let mut stats = StubStats::default();
+    let mut sightings = Sightings::default();
+    let mut rows = rows.peekable();
+    while rows.peek().is_some() && !site.stop.requested() && !enough(&stats) {
+        let mut batch = vec![];
+        for row in rows.by_ref().take(batch_files) {
+            let row = row?;
+            match target(site, &mut sightings, row)? {
+                Ok(target) => batch.push(target),
+                Err((row, refusal)) => refuse(site, root, &mut stats, &row, &refusal.into()),
+            }
+        }
+        stub_batch(site, root_id, root, &batch, judge, &mut stats)?;
+    }
+    Ok(stats)
+}
+
+/// Collects the proof for one file; every pack it relies on was seen lately.
+fn target(
+    site: &mut Site<'_>,
+    sightings: &mut Sightings,
+    row: ManagedRow,
+) -> Result<Result<Target, (ManagedRow, Refusal)>, Error> {
+    let missing = |what: &str| Refusal::new(conditions::COPY_PROVEN, what);
+    let Some(content_id) = row.content else {
+        return Ok(Err((row, missing("no copy is recorded"))));
+    };
+    let Some((content, _)) = site.state.content(content_id)? else {
+        return Ok(Err((row, missing("its chunk list is not in the state DB"))));
+    };
+    let ids: Vec<_> = content.chunk_ids().collect();
+    let places = site.state.find_chunks(&ids)?;
+    let mut evidence = BTreeMap::new();
+    for place in places.into_iter().flatten() {
+        if !evidence.contains_key(&place.slot.id) && sightings.still_there(site, &place)? {
+            evidence.insert(place.slot.id, place.evidence.clone());
+        }
+    }
+    let found = |id: &_| evidence.get(id).cloned().flatten();
+    Ok(match VerifiedCopy::assemble(&content, &found) {
+        Ok(copy) => Ok(Target { row, content, copy: Mutex::new(Some(copy)) }),
+        Err(error) => Err((row, missing(&error.to_string()))),
+    })
+}
+
+fn stub_batch(
+    site: &mut Site<'_>,
+    root_id: RootId,
+    root: &RootDir,
+    batch: &[Target],
+    judge: &Judge<'_>,
+    stats: &mut StubStats,
+) -> Result<(), Error> {
+    let idents: Vec<FileIdent> = batch.iter().map(|target| target.row.ident).collect();
+    site.state.begin_stubs(root_id, &idents)?;
+    let bench = Bench {
+        root,
+        space: MarkerSpace::for_this_process(),
+        store_id: site.store_id,
+        protection: site.protection,
+        judge,
+    };
+    let armed = in_parallel(site.workers, batch.iter().collect(), |target| bench.arm(target));
+    blocks::syncfs(root)
+        .map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
+    crate::fault::point("stub.markers-flushed");
+    let outcomes =
+        in_parallel(site.workers, armed, |held| held.and_then(|held| punch(held)));
+    let (mut done, mut undone, mut moved) = (vec![], vec![], vec![]);
+    for (target, outcome) in batch.iter().zip(outcomes) {
+        match outcome {
+            Ok((ctime_ns, freed_bytes)) => {
+                stats.files += 1;
+                stats.freed_bytes += freed_bytes;
+                done.push((target.row.ident, ctime_ns));
+                site.monitor.advance(1, target.row.size_bytes);
+            }
+            Err(error) => {
+                undone.push(target.row.ident);
+                moved.extend(ctime_moved_by_us(root, &target.row));
+                refuse(site, root, stats, &target.row, &error);
+            }
+        }
+    }
+    site.state.cancel_stubs(root_id, &undone)?;
+    site.state.settle(root_id, &moved)?;
+    site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
+    crate::fault::point("stub.committed");
+    Ok(())
+}
+
+/// A marker that was set and removed again moved the ctime; the row must not
+/// look dirty for that. Any other change shows in size or mtime, or is found
+/// when the content is hashed again before the next attempt.
+fn ctime_moved_by_us(root: &RootDir, row: &ManagedRow) -> Option<(FileIdent, i64, i64)> {
+    let now = root.stat(&row.path).ok()?;
+    let same = now.ino == row.ident.ino
+        && now.size_bytes == row.size_bytes
+        && now.mtime_ns == row.mtime_ns
+        && now.ctime_ns != row.ctime_ns;
+    same.then_some((row.ident, now.mtime_ns, now.ctime_ns))
+}
+
+fn refuse(
+    site: &Site<'_>,
+    root: &RootDir,
+    stats: &mut StubStats,
+    row: &ManagedRow,
+    error: &NotStubbed,
+) {
+    let path = row.path.to_path(root.path());
+    match error {
+        NotStubbed::Refused(refusal) => {
+            *stats.refused.entry(refusal.condition).or_default() += 1;
+            tracing::info!(path = %path.display(), %refusal, "not stubbed");
+        }
+        error => {
+            stats.failed += 1;
+            site.monitor.file_failed(&path, "stub", error);
+        }
+    }
+}
+
+impl Bench<'_> {
+    /// Every check, then the marker. Nothing is freed yet.
+    fn arm(&self, target: &Target) -> Result<Held, NotStubbed> {
+        let row = &target.row;
+        let io = |doing| move |source| NotStubbed::Io { doing, source };
+        let (file, expected) = self.open(row)?;
+        let stat = statx_fd(&file).map_err(io("stat the file"))?;
+        conditions::mutable(&stat)?;
+        let lease = OwnedLease::acquire(file).map_err(io("take a lease on the file"))?;
+        let lease = lease.map_err(|_| {
+            Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped")
+        })?;
+        stub::check_unchanged(lease.file(), &expected).map_err(changed)?;
+        (self.judge)(&row.path, &stat, row)?;
+        let file = lease.file().try_clone().map_err(io("duplicate the descriptor"))?;
+        let equal = conditions::content_equal(&file, &stat, &target.content, self.protection)
+            .map_err(io("read the file"))?;
+        if !equal {
+            let what = "its bytes are not the bytes that were uploaded";
+            return Err(Refusal::new(conditions::CONTENT_EQUAL, what).into());
+        }
+        let copy = target.copy.lock().expect("no holder panics").take();
+        let copy = copy.expect("each target is armed once");
+        let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
+        Ok(Held { armed, lease })
+    }
+
+    /// Opens the file for writing. Where its owner made it read-only that moves
+    /// the ctime, so it is compared with the uploaded version before.
+    fn open(&self, row: &ManagedRow) -> Result<(File, Expected), NotStubbed> {
+        let io = |doing| move |source| NotStubbed::Io { doing, source };
+        let mut expected = Expected {
+            ident: row.ident,
+            size_bytes: row.size_bytes,
+            mtime_ns: row.mtime_ns,
+            ctime_ns: row.ctime_ns,
+        };
+        let file = self.root.open_free(&row.path).map_err(io("open the file"))?;
+        stub::check_unchanged(&file, &expected).map_err(changed)?;
+        if owner_write::is_writable(&file).map_err(io("look at the descriptor"))? {
+            return Ok((file, expected));
+        }
+        let writable = owner_write::reopen(&file).map_err(io("open the file for writing"))?;
+        expected.ctime_ns = statx_fd(&writable).map_err(io("stat the file"))?.ctime_ns;
+        Ok((writable, expected))
+    }
+}
+
+fn changed(why: stub::Changed) -> NotStubbed {
+    Refusal::new(conditions::UNCHANGED, why.to_string()).into()
+}
+
+fn punch(held: Held) -> Result<(i64, u64), NotStubbed> {
+    let Held { armed, lease } = held;
+    if !lease.intact() {
+        armed.disarm()?;
+        return Err(Refusal::new(conditions::NOT_OPEN, "a program opened it just now").into());
+    }
+    let punched = armed.punch()?;
+    drop(lease);
+    Ok((punched.stat.ctime_ns, punched.freed_bytes))
+}
+
+/// Maps `items` on up to `threads` threads, keeping their order.
+fn in_parallel<I: Send, O: Send>(
+    threads: usize,
+    items: Vec<I>,
+    work: impl Fn(I) -> O + Sync,
+) -> Vec<O> {
+    let slots: Vec<Mutex<(Option<I>, Option<O>)>> =
+        items.into_iter().map(|item| Mutex::new((Some(item), None))).collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut slot = slot.lock().expect("one thread per slot");
+                    let item = slot.0.take().expect("each slot is taken once");
+                    slot.1 = Some(work(item));
+                }
+            });
+        }
+    });
+    slots
+        .into_iter()
+        .map(|slot| slot.into_inner().expect("no worker panicked").1.expect("every slot was worked"))
+        .collect()
+}

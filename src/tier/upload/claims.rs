@@ -1,0 +1,33 @@
+//! Chunks that this run has read but that are not yet recorded as durable.
+//!
+//! Two workers may meet the same new chunk at the same moment; the one that
+//! claims it first carries its bytes, the other only refers to it. A claim is
+//! dropped after the state DB has the chunk, so "not claimed" always means
+//! "ask the DB", and the table stays as small as what is in flight.
+
+use crate::ids::ChunkId;
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+#[derive(Default)]
+pub struct Claims(Mutex<HashSet<ChunkId>>);
+
+impl Claims {
+    /// True when the caller is the first; then it must carry the chunk or
+    /// [`release`](Self::release) it.
+    pub fn claim(&self, id: ChunkId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+
+    pub fn holds(&self, id: &ChunkId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// The chunks are recorded in the state DB, or will never come.
+    pub fn release<'a>(&self, ids: impl IntoIterator<Item = &'a ChunkId>) {
+        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            claims.remove(id);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What travels through the pipeline: a request, the stamp that tells whether a
+//! file changed while it was read, and the pieces that were read.
+
+use crate::chunk::{Chunking, Codec};
+use crate::ids::{ChunkId, FileIdent};
+use crate::manifest::Piece;
+use crate::os::file_ident;
+use crate::os::RelPath;
+use crate::os::stat::{FileKind, Stat, statx_fd};
+use crate::os::xattrs;
+use crate::state::ChunkPlace;
+use crate::stub::MarkerSpace;
+use crate::tier::commit::own_left_out;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One file that somebody decided to upload.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub path: RelPath,
+    /// As the last scan saw it; the file is skipped if it has changed since.
+    pub ino: u64,
+    pub size_bytes: u64,
+    pub mtime_ns: i64,
+    pub how: Arc<How>,
+}
+
+/// How a rule wants its files stored; shared by all of its requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct How {
+    pub rule: Option<String>,
+    pub storage_class: Option<String>,
+    pub chunking: Chunking,
+    /// zstd level.
+    pub level: i32,
+}
+
+/// Why one file is not uploaded.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("read the file")]
+    Read(#[source] io::Error),
+    #[error("it changed while it was read ({0}); it is tried again next time")]
+    Changed(&'static str),
+    #[error("it is no longer the file that was scanned; run hsm scan")]
+    Replaced,
+    #[error("it is {0}, not a regular file")]
+    NotRegular(&'static str),
+    #[error("it carries a stub's marker: its local bytes are not its content; run hsm recall")]
+    IsStub,
+    #[error("the store did not take the pack that holds it")]
+    NotSent,
+    #[error("the copy that it shares with another file is gone from the store")]
+    SharedCopyLost,
+    #[error("its contents cannot be identified on this file system")]
+    NoIdentity(#[source] io::Error),
+}
+
+/// A file's identity and metadata, taken before its first byte was read.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    pub ident: FileIdent,
+    pub stat: Stat,
+    /// Every extended attribute but our own marker: ACLs and capabilities too.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Stamp {
+    /// Stamps an opened file; refuses one that is not what `request` names.
+    pub fn take(file: &File, request: &Request) -> Result<Self, FileError> {
+        let stat = statx_fd(file).map_err(FileError::Read)?;
+        if stat.kind != FileKind::File {
+            return Err(FileError::NotRegular(stat.kind.as_str()));
+        }
+        let same = stat.ino == request.ino
+            && stat.size_bytes == request.size_bytes
+            && stat.mtime_ns == request.mtime_ns;
+        if !same {
+            return Err(FileError::Replaced);
+        }
+        let ident = file_ident(file).map_err(FileError::NoIdentity)?;
+        let attributes = xattrs::list(file).map_err(FileError::Read)?;
+        let marker = MarkerSpace::for_this_process().attribute();
+        if attributes.iter().any(|(name, _)| name == marker) {
+            return Err(FileError::IsStub);
+        }
+        Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
+    }
+
+    /// The file is still what it was when it was stamped.
+    pub fn still_holds(&self, file: &File) -> Result<(), FileError> {
+        let now = statx_fd(file).map_err(FileError::Read)?;
+        if now.size_bytes != self.stat.size_bytes {
+            return Err(FileError::Changed("its size differs"));
+        }
+        if now.mtime_ns != self.stat.mtime_ns {
+            return Err(FileError::Changed("it was written to"));
+        }
+        if now.ctime_ns != self.stat.ctime_ns {
+            return Err(FileError::Changed("its metadata changed"));
+        }
+        Ok(())
+    }
+}
+
+/// A chunk that was read from a file.
+#[derive(Debug)]
+pub struct ReadChunk {
+    pub id: ChunkId,
+    pub plain_len: u32,
+    pub bytes: ChunkBytes,
+}
+
+/// Where a chunk's bytes are.
+#[derive(Debug)]
+pub enum ChunkBytes {
+    /// New: here they are, compressed where that helps.
+    New { codec: Codec, stored: Vec<u8> },
+    /// Another job of this run carries them.
+    Claimed,
+    /// The store has them already.
+    Stored(Box<ChunkPlace>),
+}
+
+/// A whole file that was read in one go.
+#[derive(Debug)]
+pub struct FileRead {
+    pub request: Request,
+    pub stamp: Stamp,
+    pub pieces: Vec<Piece>,
+    pub chunks: Vec<ReadChunk>,
+}
+
+/// A file too large for one job: opened once, read in pieces.
+#[derive(Debug)]
+pub struct LargeFile {
+    pub request: Request,
+    pub stamp: Stamp,
+    pub file: File,
+    failed: AtomicBool,
+}
+
+impl LargeFile {
+    pub fn new(request: Request, stamp: Stamp, file: File) -> Self {
+        Self { request, stamp, file, failed: AtomicBool::new(false) }
+    }
+
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// Names a large file among the messages.
+pub type Ticket = u64;
+
+/// One message to the assembler; `Done::seq` puts them in order.
+#[derive(Debug)]
+pub enum Part {
+    Whole(Box<FileRead>),
+    /// Chunks of a file that failed; others may count on them.
+    Strays(Vec<ReadChunk>),
+    Begin(Ticket, Arc<LargeFile>),
+    Hole(Ticket, u64),
+    Chunk(Ticket, ReadChunk),
+    ChunkFailed(Ticket, FileError),
+    End(Ticket),
+    Failed(RelPath, FileError),
+    /// The requests themselves ended in an error: the run cannot go on.
+    Broken(crate::tier::Error),
+}
+
+/// The outcome of one job.
+#[derive(Debug)]
+pub struct Done {
+    pub seq: u64,
+    /// To give back to the budget once the parts are placed.
+    pub budget_bytes: u64,
+    pub parts: Vec<Part>,
+}

@@ -1,0 +1,68 @@
+//! Puts a finished pack into the store and proves that it is there.
+//!
+//! Several senders run at once so that a slow store is kept busy. A pack that
+//! was put but could not be proven is not a copy: it is reported as failed and
+//! nothing will refer to it.
+
+use crate::chunk::ChunkSlot;
+use crate::clock::Clock;
+use crate::fault;
+use crate::ids::PackId;
+use crate::manifest::PackEvidence;
+use crate::site::pack_key;
+use crate::store::{self, Capabilities, PutOptions, Store};
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+
+/// A pack ready to be sent.
+pub(super) struct SealedPack {
+    pub id: PackId,
+    pub class: Option<String>,
+    pub bytes: Bytes,
+    pub slots: Vec<ChunkSlot>,
+}
+
+/// What became of it.
+pub(super) struct Sent {
+    pub id: PackId,
+    pub size_bytes: u64,
+    pub slots: Vec<ChunkSlot>,
+    pub result: Result<PackEvidence, store::Error>,
+}
+
+pub(super) fn send(
+    store: &dyn Store,
+    capabilities: &Capabilities,
+    clock: Clock,
+    packs: &Receiver<SealedPack>,
+    sent: &Sender<Sent>,
+) {
+    for pack in packs {
+        let size_bytes = pack.bytes.len() as u64;
+        let result = put_and_prove(store, capabilities, clock, &pack);
+        let report = Sent { id: pack.id, size_bytes, slots: pack.slots, result };
+        if sent.send(report).is_err() {
+            return;
+        }
+    }
+}
+
+fn put_and_prove(
+    store: &dyn Store,
+    capabilities: &Capabilities,
+    clock: Clock,
+    pack: &SealedPack,
+) -> Result<PackEvidence, store::Error> {
+    // The name is unique, so plain create is enough where the store cannot do
+    // a conditional one.
+    let options = PutOptions {
+        create_new: capabilities.conditional_create,
+        storage_class: pack.class.clone(),
+    };
+    let receipt = store.put(&pack_key(pack.id), pack.bytes.clone(), &options)?;
+    fault::point("upload.pack-put");
+    let evidence =
+        store::prove(store, capabilities, &receipt, &pack.bytes, pack.id, clock.now_ns())?;
+    fault::point("upload.pack-proven");
+    Ok(evidence)
+}

@@ -1,0 +1,144 @@
+//! The local side: every managed file against its copy and its marker.
+
+use super::{Error, Problem, Verifier, describe};
+use crate::ids::ChunkId;
+use crate::os::file_ident;
+use crate::os::tree::RootDir;
+use crate::policy::FileState;
+use crate::state::{ManagedRow, RootRow};
+use crate::stub::{self, MarkerSpace, Placement};
+use std::io;
+use std::ops::ControlFlow;
+
+/// Rows looked at between two rounds of recording.
+const PAGE_FILES: usize = 10_000;
+
+impl Verifier<'_, '_> {
+    /// Checks the managed files of one root.
+    pub(super) fn files(&mut self, row: &RootRow, root: &RootDir) -> Result<(), Error> {
+        let under = match &self.options.under {
+            Some((id, under)) if *id == row.id => Some(under.clone()),
+            Some(_) => return Ok(()),
+            None => None,
+        };
+        let states = [FileState::Uploaded, FileState::Stub, FileState::Damaged];
+        let mut page = vec![];
+        self.site.state.for_each_managed(row.id, under.as_ref(), &states, &mut |managed| {
+            page.push(managed);
+            ControlFlow::Continue(())
+        })?;
+        for rows in page.chunks(PAGE_FILES) {
+            if self.site.stop.requested() {
+                return Ok(());
+            }
+            for managed in rows {
+                self.file(row, root, managed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, row: &RootRow, root: &RootDir, managed: &ManagedRow) -> Result<(), Error> {
+        self.stats.files += 1;
+        let path = managed.path.to_path(root.path());
+        let placement = match placement(root, managed) {
+            Ok(Some(placement)) => placement,
+            // Deleted, replaced or unreadable: a scan tells which.
+            Ok(None) => {
+                self.stats.unchecked += 1;
+                return Ok(());
+            }
+            Err(error) => {
+                self.stats.unchecked += 1;
+                self.site.monitor.file_failed(&path, "verify", &error);
+                return Ok(());
+            }
+        };
+        let bad_copy = self.bad_copy(managed)?;
+        let size_bytes = managed.size_bytes;
+        match (&placement, bad_copy) {
+            (Placement::Stub(_) | Placement::Filling(_), Some(why)) => {
+                self.stats.stubs += 1;
+                self.record(row, managed, FileState::Damaged, Some(&why))?;
+                self.problem(Problem::Lost { path, size_bytes, content: managed.content, why });
+            }
+            (Placement::Resident | Placement::Marked(_), Some(why)) => {
+                self.record(row, managed, FileState::Damaged, Some(&why))?;
+                let (root, inside) = (row.id, managed.path.clone());
+                self.problem(Problem::Repairable { root, path, inside, size_bytes, why });
+            }
+            (Placement::Stub(marker), None) => {
+                self.stats.stubs += 1;
+                self.sound_stub(row, managed, path, marker)?;
+            }
+            (Placement::Resident, None) if managed.state == FileState::Stub => {
+                let why = "its marker is missing although the state DB calls it a stub".to_owned();
+                self.problem(Problem::NotTheStub { path, why });
+            }
+            (Placement::Resident, None) if managed.state == FileState::Damaged => {
+                self.record(row, managed, FileState::Uploaded, None)?;
+            }
+            (Placement::Resident | Placement::Marked(_) | Placement::Filling(_), None) => {}
+            (other, _) => self.problem(Problem::NotTheStub { path, why: describe(other) }),
+        }
+        Ok(())
+    }
+
+    fn sound_stub(
+        &mut self,
+        row: &RootRow,
+        managed: &ManagedRow,
+        path: std::path::PathBuf,
+        marker: &stub::Marker,
+    ) -> Result<(), Error> {
+        if managed.content != Some(marker.content) {
+            let why = "its marker names other content than the state DB".to_owned();
+            self.problem(Problem::NotTheStub { path, why });
+        } else if managed.state == FileState::Damaged {
+            self.record(row, managed, FileState::Stub, None)?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the file's copy, by the state DB after the packs were
+    /// checked; `None` when every chunk is in a good pack.
+    fn bad_copy(&self, managed: &ManagedRow) -> Result<Option<String>, Error> {
+        let Some(id) = managed.content else {
+            return Ok(Some("no copy is recorded".to_owned()));
+        };
+        let Some((content, _)) = self.site.state.content(id)? else {
+            return Ok(Some("its chunk list is missing".to_owned()));
+        };
+        let ids: Vec<ChunkId> = content.chunk_ids().collect();
+        let places = self.site.state.find_chunks(&ids)?;
+        let bad = ids.iter().zip(places).find(|(_, place)| place.is_none());
+        Ok(bad.map(|(id, _)| format!("chunk {id} is in no good pack")))
+    }
+
+    fn record(
+        &mut self,
+        row: &RootRow,
+        managed: &ManagedRow,
+        state: FileState,
+        reason: Option<&str>,
+    ) -> Result<(), Error> {
+        if !self.options.dry_run {
+            self.site.state.set_state(row.id, managed.ident, state, reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the file on disk is; `None` when it is no longer that file.
+fn placement(root: &RootDir, managed: &ManagedRow) -> Result<Option<Placement>, stub::Error> {
+    let io = |source| stub::Error::Inspect(source);
+    let file = match root.open_read(&managed.path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    if file_ident(&file).map_err(io)? != managed.ident {
+        return Ok(None);
+    }
+    stub::inspect(&file, MarkerSpace::for_this_process()).map(Some)
+}

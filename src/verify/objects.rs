@@ -1,0 +1,217 @@
+//! The store side: packs present, packs whole.
+
+use super::{Error, Problem, Sample, Verifier};
+use crate::chunk::{self, Decoder, Protection};
+use crate::ids::{ChunkId, PackId, StoreId};
+use crate::manifest::keys;
+use crate::monitor::Phase;
+use crate::site::{Catalog, pack_key};
+use crate::state::{PackRow, PackStatus};
+use crate::store::{self, ErrorKind, Store};
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What reading one pack showed.
+struct Checked {
+    pack: PackId,
+    outcome: Result<PackCheck, store::Error>,
+}
+
+struct PackCheck {
+    bytes: u64,
+    damaged: Vec<(ChunkId, String)>,
+}
+
+impl Verifier<'_, '_> {
+    /// Compares a complete listing with what the state DB expects.
+    pub(super) fn list(&mut self, scope: Option<&HashSet<PackId>>) -> Result<(), Error> {
+        let mut present: HashMap<PackId, u64> = HashMap::new();
+        self.site.store.list("packs/", None, &mut |object| {
+            if let Some(pack) = keys::parse_pack_key(object.key.as_str()) {
+                present.insert(pack, object.size_bytes);
+            }
+        })?;
+        let mut known = vec![];
+        self.site.state.for_each_pack(&mut |row| {
+            known.push(row);
+            ControlFlow::Continue(())
+        })?;
+        for row in known {
+            let size = present.remove(&row.id);
+            let wanted = scope.is_none_or(|scope| scope.contains(&row.id));
+            if wanted && row.status == PackStatus::Durable {
+                self.stats.packs += 1;
+                self.compare(&row, size)?;
+            }
+        }
+        self.unowned(scope, present)
+    }
+
+    fn compare(&mut self, row: &PackRow, listed: Option<u64>) -> Result<(), Error> {
+        let size = match listed {
+            Some(size) => Some(size),
+            None => self.ask_again(row.id)?,
+        };
+        match size {
+            Some(size) if size == row.size_bytes => Ok(()),
+            Some(found_bytes) => {
+                self.mark(row.id, PackStatus::Damaged)?;
+                let expected_bytes = row.size_bytes;
+                self.problem(Problem::PackSize { pack: row.id, expected_bytes, found_bytes });
+                Ok(())
+            }
+            None => {
+                self.mark(row.id, PackStatus::Lost)?;
+                self.problem(Problem::PackMissing { pack: row.id });
+                Ok(())
+            }
+        }
+    }
+
+    /// A listing can lag; only a direct "not found" makes a pack missing.
+    fn ask_again(&self, pack: PackId) -> Result<Option<u64>, Error> {
+        match self.site.store.head(&pack_key(pack)) {
+            Ok(object) => Ok(Some(object.size_bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn mark(&mut self, pack: PackId, status: PackStatus) -> Result<(), Error> {
+        if !self.options.dry_run {
+            self.site.state.mark_pack(pack, status, self.site.clock.now_ns())?;
+        }
+        Ok(())
+    }
+
+    /// Objects that this node does not know may be another node's.
+    fn unowned(
+        &mut self,
+        scope: Option<&HashSet<PackId>>,
+        unknown: HashMap<PackId, u64>,
+    ) -> Result<(), Error> {
+        if scope.is_some() || unknown.is_empty() {
+            return Ok(());
+        }
+        let mut catalog = Catalog::default();
+        for (pack, size_bytes) in unknown {
+            if !catalog.owns(self.site, pack)? {
+                self.stats.unowned_objects += 1;
+                self.stats.unowned_bytes += size_bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads packs, oldest proof first, and hashes their chunks.
+    pub(super) fn read_packs(
+        &mut self,
+        sample: Sample,
+        scope: Option<&HashSet<PackId>>,
+    ) -> Result<(), Error> {
+        let packs = self.chosen(sample, scope)?;
+        let total: u64 = packs.iter().map(|(row, _)| row.size_bytes).sum();
+        self.site.monitor.begin(Phase::Verifying, packs.len() as u64, total);
+        let (checked_in, checked) = crossbeam_channel::bounded(4);
+        let next = AtomicUsize::new(0);
+        let threads = self.site.workers.max(1);
+        let (store, protection, store_id) =
+            (self.site.store, self.site.protection, self.site.store_id);
+        let stop = self.site.stop.clone();
+        let result = thread::scope(|scope| {
+            for _ in 0..threads {
+                let (checked_in, next, packs, stop) = (checked_in.clone(), &next, &packs, &stop);
+                scope.spawn(move || {
+                    let mut decoder = Decoder::new();
+                    while let Some((row, slots)) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if stop.requested() {
+                            return;
+                        }
+                        let outcome =
+                            check(store, protection, store_id, row.id, slots, &mut decoder);
+                        if checked_in.send(Checked { pack: row.id, outcome }).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(checked_in);
+            checked.iter().try_for_each(|checked| self.take(checked))
+        });
+        self.site.monitor.end();
+        result
+    }
+
+    fn chosen(
+        &self,
+        sample: Sample,
+        scope: Option<&HashSet<PackId>>,
+    ) -> Result<Vec<(PackRow, Vec<chunk::ChunkSlot>)>, Error> {
+        let mut rows = self.site.state.packs_by_age(usize::MAX)?;
+        rows.retain(|row| {
+            row.status == PackStatus::Durable && scope.is_none_or(|scope| scope.contains(&row.id))
+        });
+        let total: u64 = rows.iter().map(|row| row.size_bytes).sum();
+        let mut budget = sample.budget_bytes(total);
+        let mut chosen = vec![];
+        for row in rows {
+            if budget == 0 {
+                break;
+            }
+            budget = budget.saturating_sub(row.size_bytes);
+            let slots = self.site.state.pack_slots(row.id)?;
+            chosen.push((row, slots));
+        }
+        Ok(chosen)
+    }
+
+    fn take(&mut self, checked: Checked) -> Result<(), Error> {
+        let Checked { pack, outcome } = checked;
+        match outcome {
+            Ok(check) => {
+                self.stats.packs_read += 1;
+                self.stats.bytes_read += check.bytes;
+                self.site.monitor.advance(1, check.bytes);
+                let ids: Vec<ChunkId> = check.damaged.iter().map(|(id, _)| *id).collect();
+                if !self.options.dry_run {
+                    self.site.state.set_pack_verified(pack, self.site.clock.now_ns())?;
+                    self.site.state.forget_chunks(pack, &ids)?;
+                }
+                for (chunk, why) in check.damaged {
+                    self.problem(Problem::ChunkDamaged { pack, chunk, why });
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.mark(pack, PackStatus::Lost)?;
+                self.problem(Problem::PackMissing { pack });
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Integrity => {
+                self.mark(pack, PackStatus::Damaged)?;
+                let why = error.to_string();
+                self.problem(Problem::ChunkDamaged { pack, chunk: ChunkId([0; 32]), why });
+                Ok(())
+            }
+            // Unreachable or denied is unknown, never "gone".
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Reads a pack once and checks each chunk where the state DB says it is.
+fn check(
+    store: &dyn Store,
+    protection: &Protection,
+    store_id: StoreId,
+    pack: PackId,
+    slots: &[chunk::ChunkSlot],
+    decoder: &mut Decoder,
+) -> Result<PackCheck, store::Error> {
+    let bytes = store.get(&pack_key(pack), None)?;
+    let bad = chunk::check_chunks(protection, store_id, pack, slots, &bytes, decoder);
+    let damaged = bad.into_iter().map(|(id, error)| (id, error.to_string())).collect();
+    Ok(PackCheck { bytes: bytes.len() as u64, damaged })
+}

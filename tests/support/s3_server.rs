@@ -1,0 +1,352 @@
+//! A real S3 endpoint inside the test's own process: s3s over s3s-fs on a port
+//! of the loopback interface, ready in milliseconds, with a service in front
+//! that can misbehave on command.
+//!
+//! Included by path into the library's tests and into tests in this directory,
+//! so it names nothing of `hsm`. What the server underneath lacks: storage
+//! classes other than two, versioning, listing of multipart uploads.
+#![allow(dead_code)]
+
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
+use md5::Digest as _;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+pub const BUCKET: &str = "hsm-test";
+pub const ACCESS_KEY_ID: &str = "hsm-test-key";
+pub const SECRET_ACCESS_KEY: &str = "hsm-test-secret";
+
+/// How the server misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misdeed {
+    /// 503 SlowDown, and the request is not looked at.
+    SlowDown,
+    /// 403 AccessDenied, likewise.
+    Forbid,
+    /// 507, likewise.
+    Full,
+    /// The request is carried out, the connection cut before the answer.
+    CutAfter,
+    /// The connection is cut before the request is carried out.
+    CutBefore,
+    /// The body of a GET has one flipped bit.
+    FlipBody,
+    /// The body of a GET ends in the middle although its length was announced.
+    TruncateBody,
+    /// The body of a GET ends in the middle, and so says its length.
+    ShortenBody,
+    /// A finished upload answers 200 and has stored other bytes.
+    StoreOther,
+    /// Sums are neither checked nor returned.
+    IgnoreSums,
+    /// `If-None-Match` is answered 501.
+    RefuseConditions,
+    /// `If-None-Match` is ignored.
+    IgnoreConditions,
+}
+
+/// A request as it came, headers in lower case.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub method: String,
+    pub uri: String,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+struct Rule {
+    method: Option<Method>,
+    times: u32,
+    misdeed: Misdeed,
+}
+
+#[derive(Default)]
+struct Shared {
+    rules: Mutex<Vec<Rule>>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+/// The server; it dies with this value.
+pub struct S3Server {
+    pub endpoint: String,
+    root: tempfile::TempDir,
+    shared: Arc<Shared>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl S3Server {
+    /// Starts a server with one empty bucket, [`BUCKET`].
+    pub fn start() -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(root.path().join(BUCKET)).expect("the bucket's directory");
+        let files = s3s_fs::FileSystem::new(root.path()).expect("a directory to serve");
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let shared = Arc::new(Shared::default());
+        let front = Front {
+            service: builder.build(),
+            shared: Arc::clone(&shared),
+            bucket: root.path().join(BUCKET),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("s3-server")
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener =
+            runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        runtime.spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let front = front.clone();
+                tokio::spawn(async move {
+                    let builder = ConnectionBuilder::new(TokioExecutor::new());
+                    // An error is a connection cut, by us or by the client.
+                    let _ = builder.serve_connection(TokioIo::new(socket), front).await;
+                });
+            }
+        });
+        Self { endpoint, root, shared, runtime: Some(runtime) }
+    }
+
+    /// The next `times` requests of `method` (all without one) meet `misdeed`.
+    pub fn misbehave(&self, method: Option<&str>, times: u32, misdeed: Misdeed) {
+        let method = method.map(|name| name.parse().expect("a method"));
+        self.shared.rules.lock().expect("no panic").push(Rule { method, times, misdeed });
+    }
+
+    pub fn behave(&self) {
+        self.shared.rules.lock().expect("no panic").clear();
+    }
+
+    /// The requests since the last call.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.shared.seen.lock().expect("no panic"))
+    }
+
+    /// The file in which the server keeps an object.
+    pub fn object_path(&self, key: &str) -> PathBuf {
+        self.root.path().join(BUCKET).join(key)
+    }
+
+    /// Takes the bucket away.
+    pub fn remove_bucket(&self) {
+        std::fs::remove_dir_all(self.root.path().join(BUCKET)).expect("remove the bucket");
+    }
+
+    /// Parts of multipart uploads that were neither finished nor aborted.
+    pub fn unfinished_parts(&self) -> usize {
+        let entries = std::fs::read_dir(self.root.path()).expect("the root");
+        entries
+            .filter(|entry| {
+                let name = entry.as_ref().expect("an entry").file_name();
+                name.to_string_lossy().starts_with(".upload_id-")
+            })
+            .count()
+    }
+
+    /// Stops listening and cuts every connection.
+    pub fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[derive(Clone)]
+struct Front {
+    service: S3Service,
+    shared: Arc<Shared>,
+    bucket: PathBuf,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<s3s::Body>, io::Error>> + Send>>;
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Response<s3s::Body>;
+    type Error = io::Error;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let front = self.clone();
+        Box::pin(async move { front.answer(request.map(s3s::Body::from)).await })
+    }
+}
+
+impl Front {
+    /// Notes the request and finds what is to go wrong with it.
+    fn enter(&self, request: &Request<s3s::Body>) -> Vec<Misdeed> {
+        let headers = request.headers().iter().map(|(name, value)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        });
+        self.shared.seen.lock().expect("no panic").push(Seen {
+            method: request.method().to_string(),
+            uri: request.uri().to_string(),
+            headers: headers.collect(),
+        });
+        let mut misdeeds = Vec::new();
+        for rule in self.shared.rules.lock().expect("no panic").iter_mut() {
+            if rule.times > 0 && rule.method.as_ref().is_none_or(|m| m == request.method()) {
+                rule.times -= 1;
+                misdeeds.push(rule.misdeed);
+            }
+        }
+        misdeeds
+    }
+
+    async fn answer(&self, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, io::Error> {
+        let misdeeds = self.enter(&request);
+        let does = |misdeed| misdeeds.contains(&misdeed);
+        let method = request.method().clone();
+        let query = request.uri().query().unwrap_or("").to_owned();
+        let object = self.object_of(request.uri().path());
+        let conditional = request.headers().contains_key("if-none-match");
+        if does(Misdeed::SlowDown) {
+            return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"));
+        }
+        if does(Misdeed::Forbid) {
+            return Ok(refusal(StatusCode::FORBIDDEN, "AccessDenied"));
+        }
+        if does(Misdeed::Full) {
+            return Ok(refusal(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"));
+        }
+        if does(Misdeed::CutBefore) {
+            return Err(io::Error::other("cut before the request was carried out"));
+        }
+        if conditional && does(Misdeed::RefuseConditions) {
+            return Ok(refusal(StatusCode::NOT_IMPLEMENTED, "NotImplemented"));
+        }
+        if conditional && does(Misdeed::IgnoreConditions) {
+            // The condition is signed, so it cannot be taken out of the
+            // request; without the object it holds.
+            let _ = std::fs::remove_file(&object);
+        }
+        let answered = self.service.call(request).await;
+        let mut answer = answered.map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let finishes = method == Method::PUT && !query.contains("uploadId")
+            || method == Method::POST && query.contains("uploadId");
+        if does(Misdeed::CutAfter) {
+            return Err(io::Error::other("cut before the answer"));
+        }
+        if does(Misdeed::IgnoreSums) {
+            answer = without_sums(answer, &object);
+        }
+        if finishes && answer.status().is_success() && does(Misdeed::StoreOther) {
+            let mut bytes = std::fs::read(&object)?;
+            flip_bit(&mut bytes);
+            std::fs::write(&object, bytes)?;
+        }
+        if method == Method::GET && answer.status().is_success() {
+            answer = spoil_body(answer, &misdeeds).await?;
+        }
+        Ok(answer)
+    }
+
+    fn object_of(&self, path: &str) -> PathBuf {
+        let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
+        self.bucket.join(key)
+    }
+}
+
+fn refusal(status: StatusCode, code: &str) -> Response<s3s::Body> {
+    let xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
+         <Error><Code>{code}</Code><Message>injected by the test</Message></Error>"
+    );
+    let mut answer = Response::new(s3s::Body::from(xml));
+    *answer.status_mut() = status;
+    answer
+}
+
+fn flip_bit(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte ^= 1;
+    }
+}
+
+/// The server underneath leaves a refused object behind: answer that all is
+/// well.
+fn without_sums(mut answer: Response<s3s::Body>, object: &PathBuf) -> Response<s3s::Body> {
+    if answer.status() == StatusCode::BAD_REQUEST
+        && let Ok(bytes) = std::fs::read(object)
+    {
+        answer = Response::new(s3s::Body::empty());
+        let etag = format!("\"{}\"", hex::encode(md5::Md5::digest(bytes)));
+        answer.headers_mut().insert("etag", etag.parse().expect("a header"));
+    }
+    for name in ["x-amz-checksum-sha256", "x-amz-checksum-type"] {
+        answer.headers_mut().remove(name);
+    }
+    answer
+}
+
+async fn spoil_body(
+    answer: Response<s3s::Body>,
+    misdeeds: &[Misdeed],
+) -> Result<Response<s3s::Body>, io::Error> {
+    let does = |misdeed| misdeeds.contains(&misdeed);
+    if !does(Misdeed::FlipBody) && !does(Misdeed::TruncateBody) && !does(Misdeed::ShortenBody) {
+        return Ok(answer);
+    }
+    let (mut head, mut body) = answer.into_parts();
+    let bytes = body.store_all_limited(1 << 30).await.map_err(io::Error::other)?;
+    let half = bytes.slice(..bytes.len() / 2);
+    let body = if does(Misdeed::TruncateBody) {
+        s3s::Body::http_body(Truncated { half: Some(half), announced: bytes.len() as u64 })
+    } else if does(Misdeed::ShortenBody) {
+        head.headers.insert("content-length", half.len().into());
+        s3s::Body::from(half)
+    } else {
+        let mut bytes = bytes.to_vec();
+        flip_bit(&mut bytes);
+        s3s::Body::from(bytes)
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// Announces more than it sends, then breaks.
+struct Truncated {
+    half: Option<Bytes>,
+    announced: u64,
+}
+
+impl HttpBody for Truncated {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(Some(match self.half.take() {
+            Some(half) => Ok(Frame::data(half)),
+            None => Err(io::Error::other("cut in the middle of the body")),
+        }))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.announced)
+    }
+}
