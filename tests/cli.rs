@@ -103,6 +103,20 @@ fn a_store_is_joined_by_those_who_have_its_key() {
 }
 
 #[test]
+fn a_store_that_is_not_mounted_is_not_made_again() {
+    let server = Server::new();
+    let store = format!("file://{}", server.text("mnt"));
+    server.run(["init", "--store", &store, &server.text("tree")]).ok();
+    std::fs::remove_dir_all(server.path("mnt")).unwrap();
+    server.run(["init", &server.text("tree")]).code(1);
+    assert!(!server.path("mnt").exists());
+    std::fs::create_dir(server.path("mnt")).unwrap();
+    let ran = server.run(["init", &server.text("tree")]).code(1);
+    assert!(!ran.stderr.is_empty());
+    assert_eq!(std::fs::read_dir(server.path("mnt")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_key_does_not_encrypt_a_plain_store() {
     let server = Server::initialised();
     let ran = server.run(["init", &server.text("tree"), "--encrypt"]).code(1);
