@@ -40,9 +40,14 @@ pub enum Error {
     Manifest(#[from] crate::manifest::Error),
     #[error(transparent)]
     Key(#[from] crate::chunk::Error),
-    /// The operation is laid out but not part of this build.
-    #[error("this build has no `hsm {0}` yet")]
-    NotBuilt(&'static str),
+    #[error(transparent)]
+    Tier(#[from] crate::tier::Error),
+    #[error(transparent)]
+    Recall(#[from] crate::recall::Error),
+    #[error(transparent)]
+    Verify(#[from] crate::verify::Error),
+    #[error(transparent)]
+    Scan(#[from] crate::scan::Error),
 }
 
 impl Error {

@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
-use crate::{manifest, state, store};
+use crate::{manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
 
@@ -18,7 +18,14 @@ pub fn exit(error: &Error) -> Exit {
         Error::Locked { .. } => Exit::Locked,
         Error::Interrupted => Exit::Interrupted,
         Error::State(state::Error::Missing { .. }) => Exit::NotInitialised,
-        Error::Store(error) if error.kind() == store::ErrorKind::Stopped => Exit::Interrupted,
+        Error::Store(error)
+        | Error::Tier(tier::Error::Store(error))
+        | Error::Recall(recall::Error::Store(error))
+        | Error::Verify(verify::Error::Store(error))
+            if error.kind() == store::ErrorKind::Stopped =>
+        {
+            Exit::Interrupted
+        }
         Error::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         _ => Exit::Failed,
     }
@@ -79,12 +86,45 @@ pub fn hint(error: &Error) -> Option<String> {
         }
         Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
         Error::State(error) => return state_hint(error),
-        Error::Store(error) => return store_hint(error.kind()),
+        Error::Store(error)
+        | Error::Tier(tier::Error::Store(error))
+        | Error::Recall(recall::Error::Store(error))
+        | Error::Verify(verify::Error::Store(error)) => return store_hint(error.kind()),
+        Error::Tier(tier::Error::State(error))
+        | Error::Recall(recall::Error::State(error))
+        | Error::Verify(verify::Error::State(error)) => return state_hint(error),
+        Error::Tier(error) => return tier_hint(error),
+        Error::Recall(recall::Error::NoSpace { .. }) => {
+            "free some space, or recall fewer files at once".into()
+        }
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "run it as the owner of these files, usually root".into()
         }
         _ => return None,
     })
+}
+
+fn tier_hint(error: &tier::Error) -> Option<String> {
+    use tier::Error as Tier;
+    Some(
+        match error {
+            Tier::OpenRoot { .. } | Tier::OtherFileSystem { .. } | Tier::RootLooksEmpty { .. } => {
+                "mount the file system that belongs there, then hsm doctor"
+            }
+            Tier::Unguarded { .. } => {
+                "start a recall guard for this root, or set unguarded = true in the policy, which \
+                 accepts that a program that opens a stub before hsm recall reads zeros"
+            }
+            Tier::Fenced { .. } => {
+                "hsm init with another --state-dir, which makes this server a new writer"
+            }
+            Tier::CollectionRunning { .. } => "the newer hsm on this server too",
+            Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
+            Tier::NotScanned { .. } => "hsm scan",
+            _ => return None,
+        }
+        .into(),
+    )
 }
 
 fn state_hint(error: &state::Error) -> Option<String> {

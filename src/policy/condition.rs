@@ -124,18 +124,22 @@ pub(super) enum Ages {
 pub(super) struct Context<'a> {
     pub facts: &'a Facts<'a>,
     pub now_ns: i64,
+    name: Candidate<'a>,
     path: Candidate<'a>,
     absolute: OnceCell<Vec<u8>>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(facts: &'a Facts<'a>, now_ns: i64) -> Self {
+        // From the path itself: an exclude must not hang on a caller's care.
+        let last = facts.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let name = Candidate::from_bytes(&facts.path[last..]);
         let path = Candidate::from_bytes(facts.path);
-        Self { facts, now_ns, path, absolute: OnceCell::new() }
+        Self { facts, now_ns, name, path, absolute: OnceCell::new() }
     }
 
     pub fn path_matches(&self, globs: &PathGlobs) -> bool {
-        globs.matches(&self.path, || self.absolute())
+        globs.matches(&self.name, &self.path, || self.absolute())
     }
 
     fn absolute(&self) -> &[u8] {

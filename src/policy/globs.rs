@@ -42,6 +42,9 @@ pub struct BadGlob {
 pub struct PathGlobs {
     /// As they were written, for people.
     written: Vec<String>,
+    /// Globs without a slash, tried on the last component alone: it is much
+    /// shorter than the path, and every file of a scan comes by here.
+    names: GlobSet,
     from_root: GlobSet,
     absolute: GlobSet,
 }
@@ -50,6 +53,7 @@ pub struct PathGlobs {
 pub struct PathGlobsBuilder {
     style: Style,
     globs: PathGlobs,
+    names: GlobSetBuilder,
     from_root: GlobSetBuilder,
     absolute: GlobSetBuilder,
 }
@@ -57,8 +61,8 @@ pub struct PathGlobsBuilder {
 impl PathGlobsBuilder {
     pub fn new(style: Style) -> Self {
         let globs = PathGlobs::default();
-        let (from_root, absolute) = (GlobSet::builder(), GlobSet::builder());
-        Self { style, globs, from_root, absolute }
+        let new = GlobSet::builder;
+        Self { style, globs, names: new(), from_root: new(), absolute: new() }
     }
 
     pub fn add(&mut self, glob: &str) -> Result<(), BadGlob> {
@@ -71,21 +75,24 @@ impl PathGlobsBuilder {
         }
         let below = glob.ends_with('/');
         let trimmed = glob.trim_end_matches('/');
+        let name_only = !glob.contains('/');
+        let compile = |pattern: &str| {
+            let compiled = compile(pattern, self.style.ignore_case);
+            compiled.map_err(|error| bad(&error.kind().to_string()))
+        };
         let (set, pattern) = if glob.starts_with('/') {
             (&mut self.absolute, trimmed.to_owned())
-        } else if let Some(rooted) = trimmed.strip_prefix("./") {
-            (&mut self.from_root, rooted.to_owned())
-        } else if trimmed.contains('/') || below {
-            (&mut self.from_root, trimmed.to_owned())
-        } else {
+        } else if name_only {
+            self.names.add(compile(trimmed)?);
             (&mut self.from_root, format!("**/{trimmed}"))
+        } else {
+            (&mut self.from_root, trimmed.strip_prefix("./").unwrap_or(trimmed).to_owned())
         };
-        let error = |error: globset::Error| bad(&error.kind().to_string());
-        if !below {
-            set.add(compile(&pattern, self.style.ignore_case).map_err(error)?);
+        if !below && !name_only {
+            set.add(compile(&pattern)?);
         }
         if below || self.style.reach == Reach::Below {
-            set.add(compile(&format!("{pattern}/**"), self.style.ignore_case).map_err(error)?);
+            set.add(compile(&format!("{pattern}/**"))?);
         }
         self.globs.written.push(glob.to_owned());
         Ok(())
@@ -96,6 +103,7 @@ impl PathGlobsBuilder {
             glob: error.glob().unwrap_or("").to_owned(),
             why: error.kind().to_string(),
         };
+        self.globs.names = self.names.build().map_err(error)?;
         self.globs.from_root = self.from_root.build().map_err(error)?;
         self.globs.absolute = self.absolute.build().map_err(error)?;
         Ok(self.globs)
@@ -112,11 +120,18 @@ fn compile(pattern: &str, ignore_case: bool) -> Result<globset::Glob, globset::E
 }
 
 impl PathGlobs {
-    /// Whether one of them matches; `absolute` is asked only if a glob is
-    /// written as an absolute path.
-    pub fn matches<'c>(&self, path: &Candidate<'_>, absolute: impl FnOnce() -> &'c [u8]) -> bool {
-        let from_root = !self.from_root.is_empty() && self.from_root.is_match_candidate(path);
-        from_root
+    /// Whether one of them matches; `name` is the last component of `path`, and
+    /// `absolute` is asked only if a glob is written as an absolute path.
+    pub fn matches<'c>(
+        &self,
+        name: &Candidate<'_>,
+        path: &Candidate<'_>,
+        absolute: impl FnOnce() -> &'c [u8],
+    ) -> bool {
+        let matches =
+            |set: &GlobSet, candidate| !set.is_empty() && set.is_match_candidate(candidate);
+        matches(&self.names, name)
+            || matches(&self.from_root, path)
             || (!self.absolute.is_empty()
                 && self.absolute.is_match_candidate(&Candidate::from_bytes(absolute())))
     }
@@ -184,7 +199,9 @@ mod tests {
         builder.add(glob).expect("a good glob");
         let globs = builder.build().expect("a good set");
         let absolute = [b"/srv/data/".as_slice(), path].concat();
-        globs.matches(&Candidate::from_bytes(path), || &absolute)
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let (name, path) = (Candidate::from_bytes(name), Candidate::from_bytes(path));
+        globs.matches(&name, &path, || &absolute)
     }
 
     const EXACT: Style = Style { reach: Reach::Exact, ignore_case: false };

@@ -33,8 +33,29 @@ pub struct Site<'a> {
     pub clock: Clock,
     /// Threads that read, hash and compress.
     pub workers: usize,
+    /// Upper bound of an upload's buffers.
+    pub memory_bytes: u64,
     /// Packs being sent, or ranges being fetched, at the same time.
     pub connections: usize,
+}
+
+/// The part of a site that needs no store: enough to scan and to recover.
+pub struct Ground<'a> {
+    pub state: &'a mut StateDb,
+    pub monitor: &'a dyn Monitor,
+    pub stop: &'a Stop,
+    pub clock: Clock,
+}
+
+impl<'s> Site<'s> {
+    pub fn ground(&mut self) -> Ground<'_> {
+        Ground {
+            state: &mut self.state,
+            monitor: self.monitor,
+            stop: &self.stop,
+            clock: self.clock,
+        }
+    }
 }
 
 /// The object that holds a pack.

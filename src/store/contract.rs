@@ -237,7 +237,7 @@ impl Area<'_> {
         assert_eq!(list("nothing", None), [""; 0]);
         let mut sizes = Vec::new();
         self.store
-            .list(&self.key("l/b").to_string(), None, &mut |info| sizes.push(info.size_bytes))
+            .list(self.key("l/b").as_str(), None, &mut |info| sizes.push(info.size_bytes))
             .expect("list");
         assert_eq!(sizes, [3, 6], "a listing gives sizes");
     }

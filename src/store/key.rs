@@ -5,13 +5,13 @@
 //! rewritten by a proxy, or vanish behind a backend's own files: segments
 //! parted by `/`, none empty, none beginning with a dot (`.`, `..`, temporaries,
 //! snapshot directories and NFS's `.nfs*` all do), no control character, at most
-//! 255 bytes each (`NAME_MAX`) and 1000 in all (S3 allows 1024, of which a
-//! bucket prefix takes its share).
+//! 255 bytes each (`NAME_MAX`) and 500 in all (S3 allows 1024, of which a store's
+//! prefix in its bucket may take as many).
 
 use std::fmt;
 use std::str::FromStr;
 
-const MAX_KEY_BYTES: usize = 1000;
+const MAX_KEY_BYTES: usize = 500;
 const MAX_SEGMENT_BYTES: usize = 255;
 
 /// A valid name of an object.
@@ -51,7 +51,7 @@ fn fault_of(text: &str) -> Option<&'static str> {
         return Some("it is empty");
     }
     if text.len() > MAX_KEY_BYTES {
-        return Some("it is longer than 1000 bytes");
+        return Some("it is longer than 500 bytes");
     }
     if text.chars().any(char::is_control) {
         return Some("it has a control character");
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn nothing_that_leaves_or_hides_in_a_directory_is_a_key() {
         let long_segment = "x".repeat(256);
-        let long = "abcdefg/".repeat(126) + "x";
+        let long = "abcdefg/".repeat(63) + "x";
         for text in [
             "",
             "/",

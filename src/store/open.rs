@@ -57,7 +57,7 @@ fn parse(url: &str) -> Result<Location> {
         return refuse("the bucket's name is missing");
     }
     let prefix = prefix.trim_end_matches('/');
-    if !prefix.is_empty() && (super::Key::new(prefix).is_err() || prefix.len() > 500) {
+    if !prefix.is_empty() && super::Key::new(prefix).is_err() {
         return refuse("the prefix is not usable as the start of object keys");
     }
     Ok(Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() })

@@ -8,17 +8,16 @@ use super::candidates::Entries;
 use super::conditions;
 use super::stubbing::Refusal;
 use super::upload::{How, Request};
-use super::{Error, rescan};
+use super::Error;
 use crate::chunk::{self, Chunking};
 use crate::os::relpath::RelPath;
 use crate::os::space::FreeSpace;
-use crate::os::stat::Stat;
+use crate::os::stat::{FileKind, Stat};
 use crate::os::tree::RootDir;
 use crate::os::xattrs;
 use crate::policy::{self, Action, Facts, FileState, Pin, PolicySet, Rank, Verdict};
-use crate::site::Site;
-use crate::state::{EntryRow, ManagedRow, RootId, RootRow};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::state::{EntryRow, ManagedRow, RootRow, StateDb};
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -70,7 +69,7 @@ pub struct PlanStats {
 
 impl<'p> Planner<'p> {
     pub fn new(
-        site: &Site<'_>,
+        state: &StateDb,
         policy: &'p PolicySet,
         row: &RootRow,
         root: &'p RootDir,
@@ -79,12 +78,12 @@ impl<'p> Planner<'p> {
         now_ns: i64,
     ) -> Result<Self, Error> {
         let defaults =
-            How { rule: None, storage_class: None, chunking, level: chunk::DEFAULT_LEVEL };
+            How { rule: None, storage_class: None, chunking, level: chunk::DEFAULT_LEVEL, dedup: true };
         Ok(Self {
             policy,
             root,
             root_bytes: row.path.as_os_str().as_bytes().to_vec(),
-            pins: site.state.pins(row.id)?.into_iter().collect(),
+            pins: state.pins(row.id)?.into_iter().collect(),
             now_ns,
             wish,
             named_how: Arc::new(defaults.clone()),
@@ -143,21 +142,35 @@ impl<'p> Planner<'p> {
         self.with_facts(row, |facts| self.policy.explain(facts, self.now_ns))
     }
 
+    /// The policy's own pin of a file.
+    pub fn policy_pin(&self, row: &EntryRow) -> Pin {
+        self.with_facts(row, |facts| self.policy.pin_of(facts))
+    }
+
+    /// The rule that tiers the file; else the rule that decided otherwise.
+    pub fn tiering_rule(&self, row: &EntryRow) -> Result<String, Option<String>> {
+        let verdict = self.verdict(row, false);
+        let name = verdict.rule.map(|rule| rule.name.clone());
+        match verdict.rule {
+            Some(rule) if rule.action == Action::Tier => Ok(rule.name.clone()),
+            _ => Err(name),
+        }
+    }
+
     /// The action for a file, with the pins of policy and state DB applied.
     fn action(&self, row: &EntryRow, for_space: bool) -> (Action, Option<&'p policy::Rule>) {
         let verdict = self.verdict(row, for_space);
         let pin = self.pin(&row.path);
-        if self.wish.named && row.kind.code() == 'f' {
+        if self.wish.named && row.kind == FileKind::File {
             return (pin.limit(verdict.pin.limit(Action::Tier)), verdict.rule);
         }
-        // Every name of the inode must be one that the policy wants to go.
         let action = pin.limit(verdict.action);
         (action, verdict.rule)
     }
 
     /// What is to happen to one entry, or `None` for nothing.
     pub fn step(&self, row: &EntryRow, for_space: bool) -> Option<Step> {
-        if row.kind.code() != 'f' {
+        if row.kind != FileKind::File {
             return None;
         }
         let (action, rule) = self.action(row, for_space);
@@ -182,27 +195,35 @@ impl<'p> Planner<'p> {
         })
     }
 
-    /// The whole plan, file by file in directory order.
+    /// The whole plan, file by file in directory order, as far as uploads and
+    /// stubs are asked for.
     pub fn plan(
         &self,
         entries: Entries,
         for_space: bool,
-        tell: &mut dyn FnMut(&Step) -> Result<(), Error>,
+        uploads: bool,
+        stubs: bool,
+        tell: &mut dyn FnMut(&Step),
     ) -> Result<PlanStats, Error> {
         let mut stats = PlanStats::default();
         let mut linked = HashSet::new();
         for row in entries {
             let row = row?;
-            if row.kind.code() != 'f' || (row.nlink > 1 && !linked.insert(row.ino)) {
+            if row.kind != FileKind::File || (row.nlink > 1 && !linked.insert(row.ino)) {
                 continue;
             }
-            match self.step(&row, for_space) {
+            let step = self.step(&row, for_space).map(|step| Step {
+                stub: step.stub && stubs && (uploads || !step.upload),
+                upload: step.upload && uploads,
+                ..step
+            });
+            match step.filter(|step| step.upload || step.stub) {
                 Some(step) => {
                     stats.upload_files += u64::from(step.upload);
                     stats.upload_bytes += if step.upload { step.size_bytes } else { 0 };
                     stats.stub_files += u64::from(step.stub);
                     stats.stub_bytes += if step.stub { step.allocated_bytes } else { 0 };
-                    tell(&step)?;
+                    tell(&step);
                 }
                 None if row.file.is_some() => stats.settled_files += 1,
                 None => stats.unmatched_files += 1,
@@ -240,6 +261,7 @@ impl<'p> Planner<'p> {
                 storage_class: rule.storage_class.clone(),
                 chunking: chunking_of(rule.chunking, defaults.chunking),
                 level: rule.compression_level.unwrap_or(defaults.level),
+                dedup: rule.dedup.unwrap_or(true),
             })
         });
         Arc::clone(how)

@@ -14,7 +14,7 @@ use crate::os::blocks;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Site, pack_key, segment_key};
+use crate::site::{Ground, Site, pack_key, segment_key};
 use crate::state::{ManagedRow, RootId, RootRow, SegmentCommit, Uploaded};
 use crate::store::{self, ErrorKind};
 use crate::stub::{self, MarkerSpace, Placement};
@@ -192,35 +192,35 @@ fn prove_by_reading(site: &Site<'_>, pack: PackId, now_ns: i64) -> Result<Proven
 /// Recovers the files of one root that were in the middle of something. Needs
 /// no store.
 pub fn recover_files(
-    site: &mut Site<'_>,
+    ground: &mut Ground<'_>,
     root_id: RootId,
     root: &RootDir,
 ) -> Result<Recovered, Error> {
     let mut recovered = Recovered::default();
-    for row in site.state.transient(root_id)? {
+    for row in ground.state.transient(root_id)? {
         recovered.files += 1;
-        if let Err(error) = recover_file(site, root_id, root, &row) {
+        if let Err(error) = recover_file(ground, root_id, root, &row) {
             let path = row.path.to_path(root.path());
-            site.monitor.file_failed(&path, "recover", &error);
+            ground.monitor.file_failed(&path, "recover", &error);
         }
     }
     Ok(recovered)
 }
 
 fn recover_file(
-    site: &mut Site<'_>,
+    ground: &mut Ground<'_>,
     root_id: RootId,
     root: &RootDir,
     row: &ManagedRow,
 ) -> Result<(), Error> {
     if row.state == FileState::Uploading {
-        site.state.abandon_uploads(root_id, &[row.ident])?;
+        ground.state.abandon_uploads(root_id, &[row.ident])?;
         return Ok(());
     }
     let file = match open_managed(root, row) {
         Ok(Some(file)) => file,
         // Deleted or replaced meanwhile: the next complete scan concludes that.
-        Ok(None) => return Ok(site.state.set_state(root_id, row.ident, FileState::Uploaded, None)?),
+        Ok(None) => return Ok(ground.state.set_state(root_id, row.ident, FileState::Uploaded, None)?),
         Err(source) => {
             return Err(Error::ReadTree { path: row.path.to_path(root.path()), source });
         }
@@ -237,7 +237,7 @@ fn recover_file(
         Placement::Resident => FileState::Uploaded,
         other => {
             let why = format!("an interrupted run left it {}; run hsm recall", other.describe());
-            site.state.set_state(root_id, row.ident, FileState::Stub, Some(&why))?;
+            ground.state.set_state(root_id, row.ident, FileState::Stub, Some(&why))?;
             return Ok(());
         }
     };
@@ -246,11 +246,11 @@ fn recover_file(
         blocks::set_times(&file, None, Some(row.mtime_ns)).map_err(read)?;
     }
     let stat = statx_fd(&file).map_err(read)?;
-    site.state.set_state(root_id, row.ident, state, None)?;
+    ground.state.set_state(root_id, row.ident, state, None)?;
     // Same size and mtime as its copy: only our own writes of metadata moved
     // the ctime. Anything else is found dirty by the next scan.
     if stat.size_bytes == row.size_bytes && stat.mtime_ns == row.mtime_ns {
-        site.state.settle(root_id, &[(row.ident, stat.mtime_ns, stat.ctime_ns)])?;
+        ground.state.settle(root_id, &[(row.ident, stat.mtime_ns, stat.ctime_ns)])?;
     }
     Ok(())
 }

@@ -11,12 +11,12 @@ use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
 use crate::scan::{self, DirBatch, Seen, Sink, SinkError};
-use crate::site::Site;
+use crate::site::Ground;
 use crate::state::{ManagedRow, Part, RootId, RootRow, ScanChanges, ScanWriter, SeenEntry};
 use crate::stub::{self, MarkerSpace, Placement};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a scan saw and what it changed.
 #[derive(Debug, Clone, Default)]
@@ -41,30 +41,45 @@ fn same_root(row: &RootRow, root: &RootDir) -> Result<(), Error> {
     Err(Error::OtherFileSystem { path: row.path.clone(), was: row.identity.clone(), is })
 }
 
-/// Scans `under` (the whole root when `None`) into the state DB.
+/// What to scan, and how.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// A directory; `None` is the whole root.
+    pub under: Option<RelPath>,
+    /// Directories of our own, which are passed over.
+    pub skip: Vec<PathBuf>,
+    /// 0 chooses.
+    pub threads: usize,
+}
+
+/// Scans into the state DB.
 pub fn rescan(
-    site: &mut Site<'_>,
+    ground: &mut Ground<'_>,
     row: &RootRow,
     root: &RootDir,
-    under: Option<&RelPath>,
-    skip: &[PathBuf],
+    request: &ScanRequest,
 ) -> Result<RescanStats, Error> {
+    let under = request.under.as_ref();
     if under.is_none() {
         refuse_emptied(row, root)?;
     }
-    let options = scan::Options { under: under.cloned(), skip: skip.to_vec(), threads: 0 };
-    let now_ns = site.clock.now_ns();
-    let (monitor, stop) = (site.monitor, site.stop.clone());
+    let options = scan::Options {
+        under: under.cloned(),
+        skip: request.skip.clone(),
+        threads: request.threads,
+    };
+    let now_ns = ground.clock.now_ns();
+    let (monitor, stop) = (ground.monitor, ground.stop);
     let (seen, changes) = {
-        let mut recorder = Recorder(site.state.begin_scan(row.id, under, now_ns)?);
-        let seen = scan::run(root, &options, monitor, &stop, &mut recorder)?;
+        let mut recorder = Recorder(ground.state.begin_scan(row.id, under, now_ns)?);
+        let seen = scan::run(root, &options, monitor, stop, &mut recorder)?;
         // The tree was read through one descriptor; if the mount went away and
         // something else is at that path now, what was not seen is not deleted.
         let complete = seen.complete && root_is_unchanged(row);
-        let changes = recorder.0.finish(complete, site.clock.now_ns())?;
+        let changes = recorder.0.finish(complete, ground.clock.now_ns())?;
         (seen, changes)
     };
-    examine_suspects(site, row.id, root, &changes.suspects)?;
+    examine_suspects(ground, row.id, root, &changes.suspects)?;
     Ok(RescanStats { seen, changes })
 }
 
@@ -105,13 +120,13 @@ fn root_is_unchanged(row: &RootRow) -> bool {
 
 /// Files that are stubs by the state DB but look different now.
 fn examine_suspects(
-    site: &mut Site<'_>,
+    ground: &mut Ground<'_>,
     root_id: RootId,
     root: &RootDir,
     suspects: &[FileIdent],
 ) -> Result<(), Error> {
     for ident in suspects {
-        let Some(row) = site.state.managed_by_ident(root_id, *ident)? else { continue };
+        let Some(row) = ground.state.managed_by_ident(root_id, *ident)? else { continue };
         let path = row.path.to_path(root.path());
         let found = match open_managed(root, &row) {
             Ok(Some(file)) => examine(&file),
@@ -120,16 +135,16 @@ fn examine_suspects(
         };
         match found {
             Ok(Suspect::StillStub { mtime_ns, ctime_ns }) => {
-                site.state.settle(root_id, &[(*ident, mtime_ns, ctime_ns)])?;
+                ground.state.settle(root_id, &[(*ident, mtime_ns, ctime_ns)])?;
             }
             Ok(Suspect::Rewritten) => {
-                site.state.set_state(root_id, *ident, FileState::Dirty, None)?;
+                ground.state.set_state(root_id, *ident, FileState::Dirty, None)?;
             }
             Ok(Suspect::Conflict(why)) => {
-                site.monitor.notice(&format!("{}: {why}", path.display()));
-                site.state.set_state(root_id, *ident, FileState::Stub, Some(&why))?;
+                ground.monitor.notice(&format!("{}: {why}", path.display()));
+                ground.state.set_state(root_id, *ident, FileState::Stub, Some(&why))?;
             }
-            Err(error) => site.monitor.file_failed(&path, "examine", &error),
+            Err(error) => ground.monitor.file_failed(&path, "examine", &error),
         }
     }
     Ok(())
@@ -175,13 +190,4 @@ pub fn open_managed(root: &RootDir, row: &ManagedRow) -> io::Result<Option<File>
     };
     let ident = crate::os::file_ident(&file)?;
     Ok((ident == row.ident).then_some(file))
-}
-
-/// The registered root that holds `path`, and the path inside it.
-pub fn locate(roots: &[RootRow], path: &Path) -> Result<(RootRow, RelPath), Error> {
-    let outside = || Error::OutsideRoots { path: path.to_owned() };
-    let owner = roots.iter().find(|row| path.starts_with(&row.path)).ok_or_else(outside)?;
-    let inside = path.strip_prefix(&owner.path).map_err(|_| outside())?;
-    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(inside.as_os_str());
-    Ok((owner.clone(), RelPath::new(bytes).map_err(|_| outside())?))
 }

@@ -5,10 +5,13 @@ use super::candidates::Entries;
 use super::plan::{Planner, Pressure, Wish, pressure, state_of};
 use super::stubbing::{self, StubStats};
 use super::upload::{self, UploadStats};
+use super::rescan::ScanRequest;
 use super::{Error, guarded, recover, rescan};
 use crate::chunk::Chunking;
 use crate::clock::Stopwatch;
 use crate::monitor::Phase;
+use crate::os::relpath::RelPath;
+use crate::os::stat::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, PolicySet};
 use crate::site::Site;
@@ -53,10 +56,11 @@ pub fn run(
     if job.upload {
         stats.recovered = recover::recover_store(site)?;
     }
-    stats.recovered.files = recover::recover_files(site, row.id, &root)?.files;
+    stats.recovered.files = recover::recover_files(&mut site.ground(), row.id, &root)?.files;
     if job.scan {
-        let under = job.wish.under.as_ref();
-        stats.scanned = Some(rescan::rescan(site, row, &root, under, &job.skip)?);
+        let under = scannable(&root, job.wish.under.clone());
+        let request = ScanRequest { under, skip: job.skip.clone(), threads: 0 };
+        stats.scanned = Some(rescan::rescan(&mut site.ground(), row, &root, &request)?);
     }
     stats.pressure = pressure(policy, &root)?;
     let mut runner = Runner { site, policy, row, root: &root, job, clockwork };
@@ -67,6 +71,13 @@ pub fn run(
         stats.stubbed = runner.stub(stats.pressure)?;
     }
     Ok(stats)
+}
+
+/// A scan reads directories; of a single file it reads the one that holds it.
+fn scannable(root: &RootDir, under: Option<RelPath>) -> Option<RelPath> {
+    let under = under?;
+    let is_dir = root.stat(&under).is_ok_and(|stat| stat.kind == FileKind::Dir);
+    if is_dir { Some(under) } else { under.parent().filter(|parent| !parent.is_root()) }
 }
 
 struct Runner<'a, 's> {
@@ -82,7 +93,7 @@ impl<'a> Runner<'a, '_> {
     fn planner(&self) -> Result<Planner<'a>, Error> {
         let now_ns = self.site.clock.now_ns();
         let (wish, chunking) = (self.job.wish.clone(), self.job.chunking);
-        Planner::new(self.site, self.policy, self.row, self.root, wish, chunking, now_ns)
+        Planner::new(&self.site.state, self.policy, self.row, self.root, wish, chunking, now_ns)
     }
 
     fn entries(&self) -> Result<Entries, Error> {

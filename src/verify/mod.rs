@@ -13,8 +13,10 @@
 mod files;
 mod objects;
 mod sample;
+mod store_alone;
 
 pub use sample::Sample;
+pub use store_alone::store_alone;
 
 use crate::ids::{ChunkId, ContentId, PackId};
 use crate::os::relpath::RelPath;
@@ -78,6 +80,8 @@ pub struct VerifyStats {
     pub lost_files: u64,
     pub lost_bytes: u64,
     pub repairable_files: u64,
+    /// Of those, uploaded again.
+    pub repaired_files: u64,
     /// Objects that no node's catalog names: left by a killed run.
     pub unowned_objects: u64,
     pub unowned_bytes: u64,
@@ -85,6 +89,26 @@ pub struct VerifyStats {
     pub unchecked: u64,
     /// A stop was requested before everything was checked.
     pub stopped: bool,
+}
+
+impl VerifyStats {
+    /// Adds the figures of another part of the same verification.
+    pub fn add(&mut self, other: &Self) {
+        self.packs += other.packs;
+        self.packs_read += other.packs_read;
+        self.bytes_read += other.bytes_read;
+        self.files += other.files;
+        self.stubs += other.stubs;
+        self.problems += other.problems;
+        self.lost_files += other.lost_files;
+        self.lost_bytes += other.lost_bytes;
+        self.repairable_files += other.repairable_files;
+        self.repaired_files += other.repaired_files;
+        self.unowned_objects += other.unowned_objects;
+        self.unowned_bytes += other.unowned_bytes;
+        self.unchecked += other.unchecked;
+        self.stopped |= other.stopped;
+    }
 }
 
 /// Verifies and calls `found` for each problem, in order of discovery.

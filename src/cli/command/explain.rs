@@ -4,6 +4,20 @@ use super::Outcome;
 use crate::cli::args::PolicyFiles;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
+use crate::cli::listing::state_word;
+use crate::cli::locate::{self, Place};
+use crate::cli::opened::chunking;
+use crate::cli::output::{Name, escaped_path};
+use crate::config::Config;
+use crate::os::tree::RootDir;
+use crate::policy::{PolicySet, RuleOutcome};
+use crate::state::{EntryRow, StateDb};
+use crate::stub::{self, MarkerSpace};
+use crate::tier;
+use crate::tier::examine::{Finding, Question, examine};
+use crate::tier::plan::{Planner, Wish};
+use crate::tier::rescan::open_root;
+use serde_json::json;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,6 +43,103 @@ pub struct ExplainArgs {
     pub policy: PolicyFiles,
 }
 
-pub fn run(_context: &Context, _args: &ExplainArgs) -> Result<Outcome, Error> {
-    Err(Error::NotBuilt("explain"))
+pub fn run(context: &Context, args: &ExplainArgs) -> Result<Outcome, Error> {
+    let config = context.config()?;
+    let policy = context.policy(&config, &args.policy)?;
+    let state = context.state_read_only(&config)?;
+    let roots = state.roots()?;
+    for path in &args.paths {
+        let place = locate::place(&roots, path)?;
+        explain(context, &config, &policy, &state, &place)?;
+    }
+    Ok(Outcome::done().with("files", args.paths.len()))
+}
+
+fn explain(
+    context: &Context,
+    config: &Config,
+    policy: &PolicySet,
+    state: &StateDb,
+    place: &Place,
+) -> Result<(), Error> {
+    let root = open_root(&place.root)?;
+    let path = place.path.to_path(&place.root.path);
+    let row = state
+        .entry_at(place.root.id, &place.path)?
+        .ok_or(tier::Error::NotScanned { path: path.clone() })?;
+    let (now_ns, wish) = (context.now_ns(), Wish::default());
+    let planner =
+        Planner::new(state, policy, &place.root, &root, wish, chunking(config), now_ns)?;
+    let rules = planner.explain(&row);
+    let question = Question { state, policy, planner: &planner, root: &root, row: &row, now_ns };
+    let findings = examine(&question);
+    let on_disk = on_disk(&root, &row);
+    show(context, &path, &row, &on_disk, &rules, &findings)?;
+    context.out.record(&json!({
+        "type": "explanation", "path": Name::of(&path), "state": state_word(&row),
+        "on_disk": on_disk, "pin": planner.pin(&row.path).as_str(),
+        "reason": row.file.as_ref().and_then(|file| file.reason.as_deref()),
+        "rules": rules.iter().map(|rule| json!({
+            "rule": rule.rule.name, "matched": rule.matched(), "decides": rule.decides,
+            "misses": rule.misses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "conditions": findings.iter().map(|finding| json!({
+            "condition": finding.condition, "holds": finding.holds, "detail": finding.detail,
+        })).collect::<Vec<_>>(),
+    }))
+}
+
+/// What the inode itself says, whatever the state DB believes.
+fn on_disk(root: &RootDir, row: &EntryRow) -> String {
+    let inspected = root
+        .open_read(&row.path)
+        .map_err(|error| error.to_string())
+        .and_then(|file| {
+            let space = MarkerSpace::for_this_process();
+            stub::inspect(&file, space).map_err(|error| error.to_string())
+        });
+    match inspected {
+        Ok(placement) => placement.describe().to_owned(),
+        Err(error) => format!("unknown: {error}"),
+    }
+}
+
+fn show(
+    context: &Context,
+    path: &std::path::Path,
+    row: &EntryRow,
+    on_disk: &str,
+    rules: &[RuleOutcome<'_>],
+    findings: &[Finding],
+) -> Result<(), Error> {
+    let out = &context.out;
+    out.line(escaped_path(path))?;
+    out.line(format!("  state    {} (on disk: {on_disk})", state_word(row)))?;
+    if let Some(reason) = row.file.as_ref().and_then(|file| file.reason.as_deref()) {
+        out.line(format!("  note     {reason}"))?;
+    }
+    if rules.is_empty() {
+        out.line("  rule     there are no rules: nothing is tiered (hsm policy show)")?;
+    }
+    for outcome in rules {
+        let name = &outcome.rule.name;
+        match (outcome.decides, outcome.matched()) {
+            (true, _) => out.line(format!("  rule     {name:?} decides: {}", outcome.rule.action))?,
+            (false, true) => out.line(format!("  rule     {name:?} would match, but comes later"))?,
+            (false, false) => {
+                for miss in &outcome.misses {
+                    out.line(format!("  rule     {name:?} does not match: {miss}"))?;
+                }
+            }
+        }
+    }
+    for finding in findings {
+        let mark = match finding.holds {
+            Some(true) => "ok",
+            Some(false) => "NO",
+            None => "--",
+        };
+        out.line(format!("  {mark}  {:<22} {}", finding.condition, finding.detail))?;
+    }
+    Ok(())
 }

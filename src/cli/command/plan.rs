@@ -4,6 +4,9 @@ use super::Outcome;
 use crate::cli::args::PolicyFiles;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
+use crate::cli::job::{self, Parts};
+use crate::cli::locate;
+use crate::units;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -35,6 +38,17 @@ pub struct PlanArgs {
     pub policy: PolicyFiles,
 }
 
-pub fn run(_context: &Context, _args: &PlanArgs) -> Result<Outcome, Error> {
-    Err(Error::NotBuilt("plan"))
+pub fn run(context: &Context, args: &PlanArgs) -> Result<Outcome, Error> {
+    let now_ns = match &args.as_of {
+        Some(text) => units::parse_time(text, context.now_ns())
+            .map_err(|error| Error::Usage(format!("--as-of: {error}")))?,
+        None => context.now_ns(),
+    };
+    let config = context.config()?;
+    let policy = context.policy(&config, &args.policy)?;
+    let roots = context.state_read_only(&config)?.roots()?;
+    let places = locate::places(&roots, &args.paths)?;
+    // As the policy would do it: naming a path narrows the plan, it waives nothing.
+    let parts = Parts { command: "plan", scan: true, upload: true, stub: true };
+    job::plan(context, &config, &policy, &places, parts, now_ns)
 }

@@ -4,6 +4,22 @@ use super::Outcome;
 use crate::cli::args::{DryRun, FilesFrom};
 use crate::cli::context::Context;
 use crate::cli::error::Error;
+use crate::cli::job::{is_dir, own_places};
+use crate::cli::locate::{self, Place};
+use crate::cli::opened::with_site;
+use crate::cli::output::{Name, escaped_path};
+use crate::monitor::Phase;
+use crate::os::file_ident;
+use crate::os::tree::RootDir;
+use crate::policy::FileState;
+use crate::recall::{self, RecallStats, Target};
+use crate::site::Site;
+use crate::state::{RootRow, StateDb};
+use crate::tier::rescan::{ScanRequest, open_root, rescan};
+use crate::tier::recover::recover_files;
+use crate::units::format_size;
+use serde_json::json;
+use std::ops::ControlFlow;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -44,6 +60,133 @@ pub struct RecallArgs {
     pub dry_run: DryRun,
 }
 
-pub fn run(_context: &Context, _args: &RecallArgs) -> Result<Outcome, Error> {
-    Err(Error::NotBuilt("recall"))
+pub fn run(context: &Context, args: &RecallArgs) -> Result<Outcome, Error> {
+    let config = context.config()?;
+    let paths = args.files_from.gather(&args.paths)?;
+    let state = context.state_read_only(&config)?;
+    let roots = state.roots()?;
+    let places = paths.iter().map(|p| locate::place(&roots, p)).collect::<Result<Vec<_>, _>>()?;
+    let jobs = by_root(&places, args.recursive)?;
+    if args.dry_run.dry_run {
+        return show(context, &state, &jobs);
+    }
+    drop(state);
+    let locked: Vec<RootRow> = jobs.iter().map(|job| job.row.clone()).collect();
+    let totals = with_site(context, &config, &locked, |site| {
+        let mut totals = RecallStats::default();
+        for job in &jobs {
+            let stats = recall_root(site, job, &own_places(&config), args.discard_local)?;
+            totals.files += stats.files;
+            totals.bytes += stats.bytes;
+            totals.already_resident += stats.already_resident;
+        }
+        Ok(totals)
+    })?;
+    let bytes = format_size(totals.bytes);
+    context.out.remark(format!(
+        "{} files recalled ({bytes}), {} were resident",
+        totals.files, totals.already_resident
+    ))?;
+    Ok(Outcome::done()
+        .with("recalled_files", totals.files)
+        .with("recalled_bytes", totals.bytes)
+        .with("already_resident", totals.already_resident))
+}
+
+/// What is asked of one root.
+struct RootJob {
+    row: RootRow,
+    root: RootDir,
+    files: Vec<Place>,
+    dirs: Vec<Place>,
+}
+
+fn by_root(places: &[Place], recursive: bool) -> Result<Vec<RootJob>, Error> {
+    let mut jobs: Vec<RootJob> = vec![];
+    for place in places {
+        let at = match jobs.iter().position(|job| job.row.id == place.root.id) {
+            Some(at) => at,
+            None => {
+                let root = open_root(&place.root)?;
+                jobs.push(RootJob { row: place.root.clone(), root, files: vec![], dirs: vec![] });
+                jobs.len() - 1
+            }
+        };
+        let job = &mut jobs[at];
+        if !is_dir(&job.root, place) {
+            job.files.push(place.clone());
+        } else if recursive {
+            job.dirs.push(place.clone());
+        } else {
+            let path = escaped_path(&place.path.to_path(&place.root.path));
+            return Err(Error::Usage(format!("{path} is a directory; -r recalls all below it")));
+        }
+    }
+    Ok(jobs)
+}
+
+fn recall_root(
+    site: &mut Site<'_>,
+    job: &RootJob,
+    own: &[PathBuf],
+    discard_local: bool,
+) -> Result<RecallStats, Error> {
+    recover_files(&mut site.ground(), job.row.id, &job.root)?;
+    for dir in &job.dirs {
+        // Stubs that were moved here since the last scan are found too.
+        let under = (!dir.path.is_root()).then(|| dir.path.clone());
+        let request = ScanRequest { under, skip: own.to_vec(), threads: 0 };
+        rescan(&mut site.ground(), &job.row, &job.root, &request)?;
+    }
+    let targets = targets(&site.state, job)?;
+    let bytes = targets.iter().filter_map(|t| t.row.as_ref()).map(|row| row.size_bytes).sum();
+    site.monitor.begin(Phase::Recalling, targets.len() as u64, bytes);
+    let options = recall::Options { discard_local };
+    let targets = targets.into_iter().map(Ok);
+    let stats = recall::run(site, job.row.id, &job.root, targets, options);
+    site.monitor.end();
+    Ok(stats?)
+}
+
+fn targets(state: &StateDb, job: &RootJob) -> Result<Vec<Target>, Error> {
+    let mut targets = vec![];
+    for place in &job.files {
+        let ident = job.root.open_read(&place.path).and_then(file_ident).ok();
+        let row = match ident {
+            Some(ident) => state.managed_by_ident(job.row.id, ident)?,
+            None => None,
+        };
+        targets.push(Target { path: place.path.clone(), row });
+    }
+    let stubs = [FileState::Stub, FileState::Damaged, FileState::Recalling];
+    for place in &job.dirs {
+        let under = (!place.path.is_root()).then_some(&place.path);
+        state.for_each_managed(job.row.id, under, &stubs, &mut |row| {
+            targets.push(Target { path: row.path.clone(), row: Some(row) });
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(targets)
+}
+
+fn show(context: &Context, state: &StateDb, jobs: &[RootJob]) -> Result<Outcome, Error> {
+    let (mut files, mut bytes) = (0u64, 0);
+    for job in jobs {
+        for target in targets(state, job)? {
+            let Some(row) = target.row.filter(|row| row.state != FileState::Uploaded) else {
+                continue;
+            };
+            let path = target.path.to_path(&job.row.path);
+            files += 1;
+            bytes += row.size_bytes;
+            let size = format_size(row.size_bytes);
+            context.out.line(format!("recall {size:>10}  {}", escaped_path(&path)))?;
+            context.out.record(&json!({
+                "type": "step", "path": Name::of(&path), "action": "recall",
+                "size_bytes": row.size_bytes,
+            }))?;
+        }
+    }
+    context.out.remark(format!("{files} files to recall ({})", format_size(bytes)))?;
+    Ok(Outcome::done().with("dry_run", true).with("files", files).with("bytes", bytes))
 }

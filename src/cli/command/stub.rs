@@ -4,6 +4,7 @@ use super::Outcome;
 use crate::cli::args::{DryRun, FilesFrom, PolicyFiles};
 use crate::cli::context::Context;
 use crate::cli::error::Error;
+use crate::cli::job::{self, Parts};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -40,6 +41,8 @@ pub struct StubArgs {
     pub dry_run: DryRun,
 }
 
-pub fn run(_context: &Context, _args: &StubArgs) -> Result<Outcome, Error> {
-    Err(Error::NotBuilt("stub"))
+pub fn run(context: &Context, args: &StubArgs) -> Result<Outcome, Error> {
+    let parts = Parts { command: "stub", scan: false, upload: false, stub: true };
+    let paths = args.files_from.gather(&args.paths)?;
+    job::execute(context, parts, &paths, &args.policy, args.dry_run.dry_run)
 }

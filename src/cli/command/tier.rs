@@ -4,6 +4,7 @@ use super::Outcome;
 use crate::cli::args::{DryRun, PolicyFiles};
 use crate::cli::context::Context;
 use crate::cli::error::Error;
+use crate::cli::job::{self, Parts};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -37,6 +38,7 @@ pub struct TierArgs {
     pub dry_run: DryRun,
 }
 
-pub fn run(_context: &Context, _args: &TierArgs) -> Result<Outcome, Error> {
-    Err(Error::NotBuilt("tier"))
+pub fn run(context: &Context, args: &TierArgs) -> Result<Outcome, Error> {
+    let parts = Parts { command: "tier", scan: true, upload: true, stub: true };
+    job::execute(context, parts, &args.roots, &args.policy, args.dry_run.dry_run)
 }

@@ -4,6 +4,7 @@ use super::Outcome;
 use crate::cli::args::{DryRun, FilesFrom, PolicyFiles};
 use crate::cli::context::Context;
 use crate::cli::error::Error;
+use crate::cli::job::{self, Parts};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -39,6 +40,8 @@ pub struct UploadArgs {
     pub dry_run: DryRun,
 }
 
-pub fn run(_context: &Context, _args: &UploadArgs) -> Result<Outcome, Error> {
-    Err(Error::NotBuilt("upload"))
+pub fn run(context: &Context, args: &UploadArgs) -> Result<Outcome, Error> {
+    let parts = Parts { command: "upload", scan: false, upload: true, stub: false };
+    let paths = args.files_from.gather(&args.paths)?;
+    job::execute(context, parts, &paths, &args.policy, args.dry_run.dry_run)
 }

@@ -330,7 +330,7 @@ fn an_attribute_is_read_only_when_all_else_has_matched() {
     facts.xattr = &xattr;
     assert_eq!(set.decide(&facts, NOW).action, Action::Ignore);
     assert_eq!(reads.get(), 0, "the name does not match");
-    (facts.path, facts.nlink) = (b"a.mkv", 2);
+    (facts.path, facts.name, facts.nlink) = (b"a.mkv", b"a.mkv", 2);
     assert_eq!(set.decide(&facts, NOW).action, Action::Ignore);
     assert_eq!(reads.get(), 0, "a hard link");
     facts.nlink = 1;

@@ -114,7 +114,8 @@ impl DirectoryStore {
         let mut below = Vec::new();
         each_entry(&dir, |name, is_dir| {
             if is_dir {
-                if !name.starts_with('.') && !(path.is_empty() && name == "lost+found") {
+                let is_foreign = path.is_empty() && format!("{name}/") == LOST_AND_FOUND;
+                if !name.starts_with('.') && !is_foreign {
                     below.push(name.to_owned());
                 }
             } else if name.starts_with(TEMPORARY_PREFIX) {

@@ -4,7 +4,9 @@
 //! are aborted, so that neither another program's nor a running upload is hit.
 
 use super::{S3Store, nanos_of};
-use crate::store::{ErrorKind, Key, Result, SweepStats};
+use crate::store::{ErrorKind, Key, PROBE_PREFIX, Result, SweepStats};
+
+const LAYOUT: [&str; 4] = ["packs/", "nodes/", "gc/", PROBE_PREFIX];
 
 impl S3Store {
     pub(super) async fn abort_stale_uploads(&self, older_than_ns: i64) -> Result<SweepStats> {
@@ -43,8 +45,11 @@ impl S3Store {
         }
     }
 
-    /// Without a prefix the bucket may be shared: only our layout is ours.
+    /// Without a prefix the bucket may be shared: only what the layout
+    /// (docs/FORMATS.md) has is ours.
     fn is_own(&self, full: &str) -> bool {
-        full.strip_prefix(&self.prefix).is_some_and(|key| Key::new(key).is_ok())
+        let Some(key) = full.strip_prefix(&self.prefix) else { return false };
+        let in_layout = LAYOUT.iter().any(|folder| key.starts_with(folder));
+        Key::new(key).is_ok() && (!self.prefix.is_empty() || in_layout)
     }
 }

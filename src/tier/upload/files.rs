@@ -33,8 +33,10 @@ pub struct How {
     pub rule: Option<String>,
     pub storage_class: Option<String>,
     pub chunking: Chunking,
-    /// zstd level.
+    /// zstd level; 0 stores the bytes as they are.
     pub level: i32,
+    /// Look for chunks that the store already has.
+    pub dedup: bool,
 }
 
 /// Why one file is not uploaded.

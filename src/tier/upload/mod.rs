@@ -35,12 +35,26 @@ use claims::Claims;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-/// Bytes of file content on their way between the feeder and a pack.
-const IN_FLIGHT_BYTES: u64 = 96 << 20;
-
 /// A pack is closed once it holds this much. About 32 MiB keeps requests few
 /// and a single restore cheap (a PUT costs the same for 1 MiB and for 32).
 pub const PACK_BYTES: usize = 32 << 20;
+
+/// A pack with room for its last chunk and index.
+const PACK_BUFFER_BYTES: u64 = PACK_BYTES as u64 / 8 * 9;
+
+/// Bytes of file content on their way between the feeder and a pack: a quarter
+/// of the memory (the plain and the compressed form of a chunk exist at once).
+fn in_flight_bytes(memory_bytes: u64) -> u64 {
+    (memory_bytes / 4).max(16 << 20)
+}
+
+/// Packs being sent at once. The rest of the memory holds packs: those being
+/// filled, one waiting, and these.
+fn senders(memory_bytes: u64, connections: usize) -> usize {
+    let packs = (memory_bytes / 2) / PACK_BUFFER_BYTES;
+    let sending = usize::try_from(packs.saturating_sub(2)).unwrap_or(1);
+    sending.clamp(1, 16).min(connections.max(1))
+}
 
 /// What an upload did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,13 +102,13 @@ where
 {
     let shared = Shared {
         root,
-        budget: Budget::new(IN_FLIGHT_BYTES),
+        budget: Budget::new(in_flight_bytes(site.memory_bytes)),
         claims: Claims::default(),
         abandon: AtomicBool::new(false),
     };
     let shared = &shared;
     let workers = site.workers.max(1);
-    let senders = site.connections.clamp(1, 4);
+    let senders = senders(site.memory_bytes, site.connections);
     let (jobs_in, jobs) = crossbeam_channel::bounded(workers * 2);
     let (done_in, done) = crossbeam_channel::unbounded();
     let (packs_in, packs) = crossbeam_channel::bounded(1);

@@ -9,7 +9,7 @@ use super::feeder::extents_of;
 use super::files::{
     ChunkBytes, Done, FileError, FileRead, LargeFile, Part, ReadChunk, Request, Stamp, Ticket,
 };
-use crate::chunk::{Encoder, Protection, fixed_cuts};
+use crate::chunk::{Codec, Encoder, Protection, fixed_cuts};
 use crate::manifest::Piece;
 use crate::state::StateDb;
 use crossbeam_channel::{Receiver, Sender};
@@ -82,7 +82,7 @@ impl<'a> Worker<'a> {
             Job::Read(ticket, large, range) => vec![self.read_range(ticket, &large, range)],
             Job::Encode(ticket, large, data) => {
                 self.use_level(large.request.how.level);
-                vec![part_of(ticket, &large, self.chunk(&data))]
+                vec![part_of(ticket, &large, self.chunk(&data, large.request.how.dedup))]
             }
         }
     }
@@ -117,7 +117,7 @@ impl<'a> Worker<'a> {
                 pieces.push(Piece { len: range.start - at, chunk: None });
             }
             at = range.end;
-            let chunk = self.read_chunk(&file, range.clone())?;
+            let chunk = self.read_chunk(&file, range.clone(), request.how.dedup)?;
             pieces.push(Piece { len: range.end - range.start, chunk: Some(chunk.id) });
             chunks.push(chunk);
         }
@@ -130,16 +130,21 @@ impl<'a> Worker<'a> {
 
     fn read_range(&mut self, ticket: Ticket, large: &LargeFile, range: Range<u64>) -> Part {
         self.use_level(large.request.how.level);
-        let chunk = self.read_chunk(&large.file, range);
+        let chunk = self.read_chunk(&large.file, range, large.request.how.dedup);
         part_of(ticket, large, chunk)
     }
 
-    fn read_chunk(&mut self, file: &File, range: Range<u64>) -> Result<ReadChunk, FileError> {
+    fn read_chunk(
+        &mut self,
+        file: &File,
+        range: Range<u64>,
+        dedup: bool,
+    ) -> Result<ReadChunk, FileError> {
         let len = usize::try_from(range.end - range.start).expect("a chunk fits in memory");
         let mut plain = std::mem::take(&mut self.plain);
         plain.resize(len, 0);
         let chunk = match file.read_exact_at(&mut plain, range.start) {
-            Ok(()) => self.chunk(&plain),
+            Ok(()) => self.chunk(&plain, dedup),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Err(FileError::Changed("it became shorter"))
             }
@@ -150,28 +155,34 @@ impl<'a> Worker<'a> {
     }
 
     /// Hash, then ask whether the bytes are known before paying for compression.
-    fn chunk(&mut self, plain: &[u8]) -> Result<ReadChunk, FileError> {
+    fn chunk(&mut self, plain: &[u8], dedup: bool) -> Result<ReadChunk, FileError> {
         let id = self.protection.chunk_id(plain);
         let plain_len = u32::try_from(plain.len()).expect("a chunk is far below 4 GiB");
-        if !self.shared.claims.claim(id) {
+        // Claimed in any case: others must know that it is not recorded yet.
+        if !self.shared.claims.claim(id) && dedup {
             return Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::Claimed });
         }
         // An unreadable index only costs a second copy; the assembler's own
         // connection reports the broken DB.
-        let known = self.state.find_chunks(&[id]).ok().and_then(|mut places| places.pop()?);
-        if let Some(place) = known {
+        let known = || self.state.find_chunks(&[id]).ok().and_then(|mut places| places.pop()?);
+        if let Some(place) = dedup.then(known).flatten() {
             self.shared.claims.release([&id]);
             return Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::Stored(Box::new(place)) });
         }
         let mut stored = Vec::new();
-        let codec = self.encoder.encode(plain, &mut stored);
+        let codec = if self.level == 0 {
+            stored.extend_from_slice(plain);
+            Codec::Raw
+        } else {
+            self.encoder.encode(plain, &mut stored)
+        };
         Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::New { codec, stored } })
     }
 
     fn use_level(&mut self, level: i32) {
         if self.level != level {
             self.level = level;
-            self.encoder = Encoder::new(level);
+            self.encoder = Encoder::new(level.max(1));
         }
     }
 }

@@ -1,0 +1,277 @@
+//! What `tier`, `upload` and `stub` have in common: the same job with other
+//! parts switched on, on each root that was named, and the same plan for
+//! `--dry-run`.
+
+use super::args::PolicyFiles;
+use super::command::Outcome;
+use super::context::Context;
+use super::error::Error;
+use super::locate::{self, Place};
+use super::opened::{chunking, with_site};
+use super::output::{Name, escaped_path};
+use super::report;
+use crate::config::Config;
+use crate::os::FileKind;
+use crate::os::tree::RootDir;
+use crate::policy::PolicySet;
+use crate::site::Site;
+use crate::state::{RootRow, RunRow, StateDb};
+use crate::tier::candidates::Entries;
+use crate::tier::plan::{Planner, Step, Wish, pressure};
+use crate::tier::rescan::open_root;
+use crate::tier::run::{Job, RunStats, run};
+use crate::units::format_size;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Which parts of the job a command does.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    pub command: &'static str,
+    pub scan: bool,
+    pub upload: bool,
+    pub stub: bool,
+}
+
+/// Plans or runs a job on what was named; on every root when nothing was.
+pub fn execute(
+    context: &Context,
+    parts: Parts,
+    paths: &[PathBuf],
+    policy: &PolicyFiles,
+    dry_run: bool,
+) -> Result<Outcome, Error> {
+    let config = context.config()?;
+    let policy = context.policy(&config, policy)?;
+    let roots = context.state_read_only(&config)?.roots()?;
+    if roots.is_empty() {
+        return Err(Error::NotInitialised("no root is registered".into()));
+    }
+    let places = locate::places(&roots, paths)?;
+    if dry_run {
+        return plan(context, &config, &policy, &places, parts, context.now_ns());
+    }
+    let locked: Vec<RootRow> = places.iter().map(|place| place.root.clone()).collect();
+    let mut totals = Totals::default();
+    let failed = with_site(context, &config, &locked, |site| {
+        let mut failed = None;
+        for place in &places {
+            if context.stop.requested() {
+                break;
+            }
+            if let Err(error) = one(context, site, &config, &policy, place, parts, &mut totals) {
+                // One root's trouble must not keep the others from their turn.
+                if places.len() > 1 {
+                    report::lines(&error).iter().for_each(|line| context.progress.warn(line));
+                }
+                failed.get_or_insert(error);
+            }
+        }
+        Ok(failed)
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None => totals.outcome(context, parts),
+    }
+}
+
+fn one(
+    context: &Context,
+    site: &mut Site<'_>,
+    config: &Config,
+    policy: &PolicySet,
+    place: &Place,
+    parts: Parts,
+    totals: &mut Totals,
+) -> Result<(), Error> {
+    let named = !place.path.is_root();
+    let job = Job {
+        // What is named by hand may be newer than the last scan.
+        scan: parts.scan || named,
+        upload: parts.upload,
+        stub: parts.stub,
+        wish: Wish { under: named.then(|| place.path.clone()), named },
+        chunking: chunking(config),
+        skip: own_places(config),
+    };
+    let started_ns = site.clock.now_ns();
+    let ended = run(site, policy, &place.root, &job);
+    let outcome = match &ended {
+        Ok(stats) => json!({ "exit": 0, "uploaded_files": stats.uploaded.files,
+            "sent_bytes": stats.uploaded.sent_bytes, "stubbed_files": stats.stubbed.files,
+            "freed_bytes": stats.stubbed.freed_bytes, "refused": stats.stubbed.refused,
+            "failed_files": stats.uploaded.failed + stats.stubbed.failed }),
+        Err(error) => json!({ "exit": 1, "error": error.to_string() }),
+    };
+    let row = RunRow {
+        command: format!("{} {}", parts.command, escaped_path(&place.root.path)),
+        started_ns,
+        finished_ns: site.clock.now_ns(),
+        outcome: outcome.to_string(),
+    };
+    site.state.record_run(&row)?;
+    let stats = ended?;
+    totals.add(&stats);
+    tell(context, place, &stats, parts)
+}
+
+/// Directories of our own, which no scan enters.
+pub fn own_places(config: &Config) -> Vec<PathBuf> {
+    let store = config.store.url.strip_prefix("file://").map(PathBuf::from);
+    store.into_iter().chain([config.state_dir.clone()]).collect()
+}
+
+fn tell(context: &Context, place: &Place, stats: &RunStats, parts: Parts) -> Result<(), Error> {
+    let (uploaded, stubbed) = (&stats.uploaded, &stats.stubbed);
+    let mut said = vec![];
+    if parts.upload {
+        said.push(format!(
+            "{} files uploaded ({}, {} sent)",
+            uploaded.files,
+            format_size(uploaded.bytes),
+            format_size(uploaded.sent_bytes)
+        ));
+    }
+    if uploaded.changed > 0 {
+        said.push(format!("{} changed meanwhile", uploaded.changed));
+    }
+    if parts.stub {
+        let freed = format_size(stubbed.freed_bytes);
+        said.push(format!("{} files stubbed ({freed} freed)", stubbed.files));
+    }
+    for (condition, files) in &stubbed.refused {
+        said.push(format!("{files} left: {condition}"));
+    }
+    context.out.remark(format!("{}: {}", escaped_path(&place.root.path), said.join(", ")))?;
+    context.out.record(&json!({
+        "type": "root", "path": Name::of(&place.root.path),
+        "uploaded_files": uploaded.files, "uploaded_bytes": uploaded.bytes,
+        "sent_bytes": uploaded.sent_bytes, "deduplicated_bytes": uploaded.deduplicated_bytes,
+        "changed_files": uploaded.changed, "stubbed_files": stubbed.files,
+        "freed_bytes": stubbed.freed_bytes, "refused": stubbed.refused,
+    }))
+}
+
+#[derive(Default)]
+struct Totals {
+    uploaded_files: u64,
+    uploaded_bytes: u64,
+    sent_bytes: u64,
+    stubbed_files: u64,
+    freed_bytes: u64,
+    scan_errors: u64,
+}
+
+impl Totals {
+    fn add(&mut self, stats: &RunStats) {
+        self.uploaded_files += stats.uploaded.files;
+        self.uploaded_bytes += stats.uploaded.bytes;
+        self.sent_bytes += stats.uploaded.sent_bytes;
+        self.stubbed_files += stats.stubbed.files;
+        self.freed_bytes += stats.stubbed.freed_bytes;
+        self.scan_errors += stats.scanned.as_ref().map_or(0, |scan| scan.seen.errors);
+    }
+
+    fn outcome(&self, _context: &Context, parts: Parts) -> Result<Outcome, Error> {
+        Ok(Outcome::done()
+            .with("command", parts.command)
+            .with("uploaded_files", self.uploaded_files)
+            .with("uploaded_bytes", self.uploaded_bytes)
+            .with("sent_bytes", self.sent_bytes)
+            .with("stubbed_files", self.stubbed_files)
+            .with("freed_bytes", self.freed_bytes)
+            .with("scan_errors", self.scan_errors))
+    }
+}
+
+/// Prints what would be done; writes nothing, opens no file, asks no store.
+pub fn plan(
+    context: &Context,
+    config: &Config,
+    policy: &PolicySet,
+    places: &[Place],
+    parts: Parts,
+    now_ns: i64,
+) -> Result<Outcome, Error> {
+    let state = context.state_read_only(config)?;
+    let (mut upload, mut stub, mut settled, mut unmatched) = ((0, 0), (0, 0), 0, 0);
+    for place in places {
+        let root = open_root(&place.root)?;
+        if place.root.last_complete_scan_ns.is_none() {
+            let path = escaped_path(&place.root.path);
+            context.progress.warn(&format!("{path} was never scanned to the end; try: hsm scan"));
+        }
+        let stats = plan_root(context, config, policy, &state, place, &root, parts, now_ns)?;
+        upload = (upload.0 + stats.upload_files, upload.1 + stats.upload_bytes);
+        stub = (stub.0 + stats.stub_files, stub.1 + stats.stub_bytes);
+        settled += stats.settled_files;
+        unmatched += stats.unmatched_files;
+    }
+    context.out.remark(format!(
+        "{} files to upload ({}), {} to stub ({}), {settled} settled, {unmatched} left alone",
+        upload.0,
+        format_size(upload.1),
+        stub.0,
+        format_size(stub.1)
+    ))?;
+    Ok(Outcome::done()
+        .with("dry_run", true)
+        .with("upload_files", upload.0)
+        .with("upload_bytes", upload.1)
+        .with("stub_files", stub.0)
+        .with("stub_bytes", stub.1)
+        .with("settled_files", settled)
+        .with("unmatched_files", unmatched))
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would only name them again")]
+fn plan_root(
+    context: &Context,
+    config: &Config,
+    policy: &PolicySet,
+    state: &StateDb,
+    place: &Place,
+    root: &RootDir,
+    parts: Parts,
+    now_ns: i64,
+) -> Result<crate::tier::plan::PlanStats, Error> {
+    let named = !place.path.is_root();
+    let wish = Wish { under: named.then(|| place.path.clone()), named: named && !parts.scan };
+    let for_space = pressure(policy, root)?.is_some_and(|pressure| pressure.to_free_bytes > 0);
+    let planner =
+        Planner::new(state, policy, &place.root, root, wish.clone(), chunking(config), now_ns)?;
+    let path = super::context::state_file(&config.state_dir);
+    let entries = Entries::open(&path, place.root.id, wish.under)?;
+    let mut failed = None;
+    let stats = planner.plan(entries, for_space, parts.upload, parts.stub, &mut |step| {
+        if failed.is_none() {
+            failed = show(context, place, step).err();
+        }
+    })?;
+    failed.map_or(Ok(stats), Err)
+}
+
+fn show(context: &Context, place: &Place, step: &Step) -> Result<(), Error> {
+    let path = step.path.to_path(&place.root.path);
+    let action = match (step.upload, step.stub) {
+        (true, true) => "upload+stub",
+        (true, false) => "upload",
+        _ => "stub",
+    };
+    let size = format_size(step.size_bytes);
+    let mut line = format!("{action:<12} {size:>10}  ").into_bytes();
+    line.extend_from_slice(&context.out.shown(std::os::unix::ffi::OsStrExt::as_bytes(
+        path.as_os_str(),
+    )));
+    line.extend_from_slice(format!("  ({})", step.rule.as_deref().unwrap_or("named")).as_bytes());
+    context.out.line(line)?;
+    context.out.record(&json!({
+        "type": "step", "path": Name::of(&path), "action": action,
+        "size_bytes": step.size_bytes, "rule": step.rule,
+    }))
+}
+
+/// True for a directory that is there.
+pub fn is_dir(root: &RootDir, place: &Place) -> bool {
+    place.path.is_root() || root.stat(&place.path).is_ok_and(|stat| stat.kind == FileKind::Dir)
+}

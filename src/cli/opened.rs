@@ -1,0 +1,113 @@
+//! Opens everything an operation works with: configuration, locks, state DB,
+//! store, keys.
+//!
+//! The store's descriptor is read before anything else is asked of it: a store
+//! that is not the one this state DB belongs to, or whose key is missing or
+//! wrong, stops the command before it can do harm.
+
+use super::context::{self, Context};
+use super::error::Error;
+use super::key_file;
+use crate::chunk::{Chunking, Protection};
+use crate::config::Config;
+use crate::ids::StoreId;
+use crate::manifest::StoreDescriptor;
+use crate::os::process;
+use crate::site::{Ground, Site};
+use crate::state::RootRow;
+use crate::store::{self, DESCRIPTOR_KEY, Key, Store, StoreOptions};
+use std::path::Path;
+
+/// Runs `work` on the opened site, with the roots locked for this run.
+pub fn with_site<T>(
+    context: &Context,
+    config: &Config,
+    roots: &[RootRow],
+    work: impl FnOnce(&mut Site<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let _locks = context.lock(config, roots)?;
+    let state = context.state(config)?;
+    let store = context.store(config, Some(&state))?;
+    let protection = protection(config, &*store, state.store_id())?;
+    let capabilities = context::capabilities(&state)?.unwrap_or_default();
+    let cores = process::available_cores();
+    let mut site = Site {
+        store_id: state.store_id(),
+        node_id: state.node_id(),
+        state_path: context::state_file(&config.state_dir),
+        state,
+        store: &*store,
+        capabilities,
+        protection: &protection,
+        monitor: &context.progress,
+        stop: context.stop.clone(),
+        clock: context.clock,
+        workers: config.upload.threads.unwrap_or(cores).max(1),
+        memory_bytes: config.upload.memory_bytes,
+        connections: config.store.concurrency.unwrap_or(4).max(1),
+    };
+    work(&mut site)
+}
+
+/// The same without the store, for what only looks at the tree.
+pub fn with_ground<T>(
+    context: &Context,
+    config: &Config,
+    roots: &[RootRow],
+    work: impl FnOnce(&mut Ground<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let _locks = context.lock(config, roots)?;
+    let mut state = context.state(config)?;
+    work(&mut Ground {
+        state: &mut state,
+        monitor: &context.progress,
+        stop: &context.stop,
+        clock: context.clock,
+    })
+}
+
+/// A store alone, named by URL, on a machine that may know nothing else of it.
+pub fn with_store<T>(
+    context: &Context,
+    url: &str,
+    key: Option<&Path>,
+    work: impl FnOnce(&dyn Store, &Protection, StoreId) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let options = match context.config() {
+        Ok(config) if config.store.url == url => context.store_options(&config.store),
+        _ => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(url) },
+    };
+    let store = store::open(&options)?;
+    let descriptor = descriptor(&*store)?;
+    let master = key.map(key_file::read).transpose()?;
+    let protection = descriptor.protection(master.as_ref())?;
+    work(&*store, &protection, descriptor.store_id)
+}
+
+fn descriptor(store: &dyn Store) -> Result<StoreDescriptor, Error> {
+    let key = Key::new(DESCRIPTOR_KEY).expect("the descriptor's key is a key");
+    Ok(StoreDescriptor::parse(&store.get(&key, None)?)?)
+}
+
+/// The keys of the store; an error if it is another store than `expected`.
+fn protection(config: &Config, store: &dyn Store, expected: StoreId) -> Result<Protection, Error> {
+    let descriptor = descriptor(store)?;
+    if descriptor.store_id != expected {
+        let what = format!(
+            "{} is the store {}, but this state DB belongs to the store {expected}",
+            store.location(),
+            descriptor.store_id
+        );
+        return Err(Error::refused(what, "correct store.url in the configuration"));
+    }
+    let master = match &config.encryption {
+        Some(section) => Some(key_file::read(&section.key_file)?),
+        None => None,
+    };
+    Ok(descriptor.protection(master.as_ref())?)
+}
+
+/// How files are cut where no rule says otherwise.
+pub fn chunking(config: &Config) -> Chunking {
+    Chunking::Fixed { size_bytes: config.chunking.size_bytes }
+}
