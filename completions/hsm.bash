@@ -580,7 +580,7 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__verify)
-            opts="-n -q -v -h --data --sample --repair --store --dry-run --json --quiet --verbose --config --help"
+            opts="-n -q -v -h --data --sample --repair --store --key-file --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -591,6 +591,10 @@ _hsm() {
                     return 0
                     ;;
                 --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

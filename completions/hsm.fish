@@ -112,6 +112,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand recall" -s v -l verbose -d 'Tell
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
+complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l data -d 'Read the objects and re-hash them'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l repair -d 'Upload again where the copy is bad and the local bytes are good'
