@@ -31,9 +31,6 @@ _hsm() {
             hsm,find)
                 cmd="hsm__subcmd__find"
                 ;;
-            hsm,generate)
-                cmd="hsm__subcmd__generate"
-                ;;
             hsm,init)
                 cmd="hsm__subcmd__init"
                 ;;
@@ -89,7 +86,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall verify status ls find du explain pin unpin doctor policy demo generate"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall verify status ls find du explain pin unpin doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -229,24 +226,6 @@ _hsm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        hsm__subcmd__generate)
-            opts="-q -v -h --json --quiet --verbose --config --help man completions"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -601,7 +580,7 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__verify)
-            opts="-n -q -v -h --data --sample --repair --store --dry-run --json --quiet --verbose --config --help"
+            opts="-n -q -v -h --data --sample --repair --store --key-file --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -612,6 +591,10 @@ _hsm() {
                     return 0
                     ;;
                 --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

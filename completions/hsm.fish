@@ -24,7 +24,7 @@ function __fish_hsm_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c hsm -n "__fish_hsm_needs_command" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_needs_command" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_needs_command" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_needs_command" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_needs_command" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
@@ -48,13 +48,12 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "unpin" -d 'Give pinned or e
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "policy" -d 'Check and show policies'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "demo" -d 'See it work on a small tree'
-complete -c hsm -n "__fish_hsm_needs_command" -f -a "generate" -d 'Write the man pages or the shell completions to a directory'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l store -d 'Where copies go: file:///DIR or s3://BUCKET/PREFIX' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l key-file -d 'The key file to make or, for a store that is there, its key' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l endpoint -d 'Another S3 server than AWS' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l region -d 'The S3 region' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l state-dir -d 'Keep the state DB here [default: /var/lib/hsm, or the XDG state directory]' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand init" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l encrypt -d 'Encrypt everything in the store with a key file'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l path-style -d 'Put the bucket in the path, not in the host name'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -63,7 +62,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand init" -s q -l quiet -d 'Print on
 complete -c hsm -n "__fish_hsm_using_subcommand init" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -l threads -d 'Walk with this many threads [default: two per core, at most 16]' -r
-complete -c hsm -n "__fish_hsm_using_subcommand scan" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand scan" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s q -l quiet -d 'Print only the data asked for and errors'
@@ -71,13 +70,13 @@ complete -c hsm -n "__fish_hsm_using_subcommand scan" -s v -l verbose -d 'Tell m
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l as-of -d 'Plan as if it were this time (2026-12-31, now+30d, RFC 3339)' -r
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand plan" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand plan" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand tier" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand tier" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -s q -l quiet -d 'Print only the data asked for and errors'
@@ -85,7 +84,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand tier" -s v -l verbose -d 'Tell m
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand upload" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand upload" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand upload" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand upload" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand upload" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand upload" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand upload" -l json -d 'Write one JSON object per line; the last one is the summary'
@@ -94,7 +93,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand upload" -s v -l verbose -d 'Tell
 complete -c hsm -n "__fish_hsm_using_subcommand upload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand stub" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand stub" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -l json -d 'Write one JSON object per line; the last one is the summary'
@@ -102,7 +101,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand stub" -s q -l quiet -d 'Print on
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand recall" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s r -l recursive -d 'Recall everything below the directories named'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l discard-local -d 'Throw away what was written over a stub and recall the copy'
@@ -113,7 +112,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand recall" -s v -l verbose -d 'Tell
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
-complete -c hsm -n "__fish_hsm_using_subcommand verify" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand verify" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l data -d 'Read the objects and re-hash them'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l repair -d 'Upload again where the copy is bad and the local bytes are good'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -122,12 +122,12 @@ complete -c hsm -n "__fish_hsm_using_subcommand verify" -s q -l quiet -d 'Print 
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l runs -d 'Show this many runs' -r
-complete -c hsm -n "__fish_hsm_using_subcommand status" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand status" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand ls" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand ls" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -s r -l recursive -d 'List everything below, with paths'
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -s q -l quiet -d 'Print only the data asked for and errors'
@@ -151,26 +151,26 @@ complete -c hsm -n "__fish_hsm_using_subcommand find" -l smaller -d 'Smaller tha
 complete -c hsm -n "__fish_hsm_using_subcommand find" -l older -d 'Modified longer ago (90d) or earlier (2026-01-31) than this' -r
 complete -c hsm -n "__fish_hsm_using_subcommand find" -l newer -d 'Modified more recently (90d) or later (2026-01-31) than this' -r
 complete -c hsm -n "__fish_hsm_using_subcommand find" -l owner -d 'Owned by this user (name or number)' -r
-complete -c hsm -n "__fish_hsm_using_subcommand find" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand find" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand find" -s 0 -l null -d 'End each path with NUL, for names with newlines'
 complete -c hsm -n "__fish_hsm_using_subcommand find" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand find" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand find" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand find" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand du" -s d -l depth -d 'Show directories this many levels down' -r
-complete -c hsm -n "__fish_hsm_using_subcommand du" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand du" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand du" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand du" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand du" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand du" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand explain" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand explain" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand pin" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand pin" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l exclude -d 'Exclude: leave these paths alone altogether'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l list -d 'Print what is pinned and excluded'
@@ -180,19 +180,19 @@ complete -c hsm -n "__fish_hsm_using_subcommand pin" -s q -l quiet -d 'Print onl
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
@@ -200,30 +200,25 @@ complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subc
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -f -a "check" -d 'Check policy files: every mistake with file, line and column'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -f -a "show" -d 'Show the rules in force, in the order they are tried'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and not __fish_seen_subcommand_from check show fields" -f -a "fields" -d 'List what a rule can ask and set'
-complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from check" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from check" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from check" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from show" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from show" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from show" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from show" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from fields" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from fields" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from fields" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from fields" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from fields" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand policy; and __fish_seen_subcommand_from fields" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand demo" -l config -d 'Use this configuration file' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand demo" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand demo" -l keep -d 'Leave tree, store and state for a look around'
 complete -c hsm -n "__fish_hsm_using_subcommand demo" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand demo" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand demo" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand generate" -l config -d 'Use this configuration file' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand generate" -l json -d 'Write one JSON object per line; the last one is the summary'
-complete -c hsm -n "__fish_hsm_using_subcommand generate" -s q -l quiet -d 'Print only the data asked for and errors'
-complete -c hsm -n "__fish_hsm_using_subcommand generate" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
-complete -c hsm -n "__fish_hsm_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'

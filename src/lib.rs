@@ -6,7 +6,7 @@
 //!
 //! | floor | rooms |
 //! | --- | --- |
-//! | 5 | `cli`: the only room that prints and knows exit codes |
+//! | 6 | `cli`: the only room that prints and knows exit codes |
 //! | 4 | `tier`, `recall`, `verify`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |

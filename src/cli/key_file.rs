@@ -75,7 +75,7 @@ mod tests {
         let path = dir.path().join("store.key");
         create(&path).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
-        let error = read(&path).err().expect("refused").to_string();
+        let error = read(&path).expect_err("refused").to_string();
         assert!(error.contains("can be read by others"), "{error}");
     }
 }

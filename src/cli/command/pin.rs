@@ -85,7 +85,7 @@ pub fn change(context: &Context, change: &Change) -> Result<Outcome, Error> {
             state.set_pin(place.root.id, &place.path, change.pin, context.now_ns())?;
         }
         let path = place.path.to_path(&place.root.path);
-        let mut line = format!("{}  ", change.pin.as_str()).into_bytes();
+        let mut line = format!("{:<9}", change.pin.as_str()).into_bytes();
         line.extend_from_slice(&context.out.shown(path.as_os_str().as_bytes()));
         context.out.remark(line)?;
         context.out.record(&json!({

@@ -7,6 +7,7 @@ use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Name, escaped_path};
+use crate::cli::table::{Align, Table};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
@@ -96,17 +97,28 @@ fn show(context: &Context, named: &PolicyFiles) -> Result<Outcome, Error> {
         context.out.line(format!("# {}", escaped_path(file)))?;
         context.out.record(&json!({ "type": "file", "path": Name::of(file) }))?;
     }
+    let mut table = Table::new(&[Align::Right, Align::Left, Align::Left, Align::Left]);
     for (nth, rule) in set.rules().iter().enumerate() {
-        let action = rule.action.as_str();
-        context.out.line(format!("{:>3}. {action:<7} {}", nth + 1, rule.name))?;
+        let (order, action) = (format!("{}.", nth + 1), rule.action.as_str());
+        let class = rule.storage_class.clone().unwrap_or_default();
+        table.row([order, action.to_owned(), rule.name.clone(), class]);
         context.out.record(&json!({
             "type": "rule", "order": nth + 1, "name": rule.name, "action": action,
             "storage_class": rule.storage_class,
         }))?;
     }
-    if !set.unguarded() {
-        context.out.line("stubs need a guard (unguarded = false)")?;
+    table.print(&context.out, "")?;
+    if set.rules().is_empty() {
+        context.out.line("no rules: nothing is ever tiered")?;
     }
+    if let Some(mark) = set.watermark() {
+        let (high, low) = (mark.high_pct, mark.low_pct);
+        context.out.line(format!("above {high}% full, age limits are waived until {low}%"))?;
+    }
+    context.out.line(match set.unguarded() {
+        true => "stubs may exist without a guard (unguarded = true): then they read as zeros",
+        false => "stubs need a guard (unguarded = false)",
+    })?;
     Ok(Outcome::done()
         .with("files", files.len())
         .with("rules", set.rules().len())

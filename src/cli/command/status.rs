@@ -4,7 +4,6 @@ use super::Outcome;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::output::{Name, escaped_path};
-use crate::cli::table::{Align, Table};
 use crate::os::RootDir;
 use crate::os::space::FreeSpace;
 use crate::state::{RootRow, RunRow, StateDb};
@@ -94,11 +93,10 @@ impl Standing {
             out.line(format!("  space      {:.1}% used, {free} free", space.used_pct))?;
         }
         out.line(format!("  scanned    {scanned}, {} names", root.entries))?;
-        let mut table = Table::new(&[Align::Left, Align::Right, Align::Right]);
         for (state, files, bytes) in &self.states {
-            table.row([(*state).to_owned(), format!("{files} files"), units::format_size(*bytes)]);
+            let size = units::format_size(*bytes);
+            out.line(format!("  {state:<9}  {files} files, {size}"))?;
         }
-        table.print(out, "  ")?;
         if self.pins > 0 {
             out.line(format!("  pins       {} (hsm pin --list)", self.pins))?;
         }

@@ -13,8 +13,11 @@ use std::path::Path;
 
 /// A probe of a few blocks on every file system.
 const PROBE_BYTES: u64 = 256 << 10;
-/// As long as a marker.
+/// As long as a marker, under names as long as its own: whether it fits inside
+/// an inode is a matter of bytes.
 const MARKER_BYTES: usize = 64;
+const TRUSTED_PROBE: &str = "trusted.hdr";
+const USER_PROBE: &str = "user.hdr";
 /// A time with all nine digits: 2001-09-09T01:46:40.123456789Z.
 const FINE_TIME_NS: i64 = 1_000_000_000_123_456_789;
 /// File systems that the stub suites run on.
@@ -152,7 +155,7 @@ impl Probe {
     /// After `punch`, so that blocks that appear are the attribute's.
     fn marker(&self) -> Finding {
         let trusted = process::can_use_trusted_xattrs();
-        let name = if trusted { "trusted.hsm-doctor" } else { "user.hsm-doctor" };
+        let name = if trusted { TRUSTED_PROBE } else { USER_PROBE };
         let value = [0x5a; MARKER_BYTES];
         let tried = xattrs::set(self.file(), name, &value)
             .and_then(|()| self.file().sync_all())
@@ -194,5 +197,16 @@ fn pre_content(path: &Path) -> Finding {
             note("guard", "no pre-content events on this file system: stubs would read as zeros")
         }
         Err(error) => note("guard", format!("cannot be tried: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_attribute_takes_the_room_of_the_marker() {
+        assert_eq!(TRUSTED_PROBE.len(), "trusted.hsm".len());
+        assert_eq!(USER_PROBE.len(), "user.hsm".len());
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::output::escaped_path;
 use crate::config::ChunkingSection;
 use crate::ids::{NodeId, StoreId};
 use crate::manifest::StoreDescriptor;
+use crate::os::lock::RunLock;
 use crate::state::StateDb;
 use crate::store::{self, DESCRIPTOR_KEY, ErrorKind, Key, PutOptions, Store};
 use std::path::Path;
@@ -23,15 +24,22 @@ pub struct Done {
     pub made_key: bool,
 }
 
-pub fn execute(context: &Context, plan: &Plan) -> Result<Done, Error> {
-    make_dir(&plan.state_dir)?;
+/// Keeps a second `init` of this state directory out; take it before the plan
+/// that is executed is made.
+pub fn lock(plan: &Plan) -> Result<RunLock, Error> {
     let locks = plan.state_dir.join("locks");
     make_dir(&locks)?;
-    let _lock = context::acquire(&locks.join("init.lock"))?;
+    context::acquire(&locks.join("init.lock"))
+}
+
+pub fn execute(context: &Context, plan: &Plan) -> Result<Done, Error> {
     let mut options = context.store_options(&plan.store);
-    options.create = true;
+    // A store that is known to exist is never made again: a directory that is
+    // missing or empty now is one that is not mounted.
+    let is_known = context::state_file(&plan.state_dir).exists();
+    options.create = !is_known;
     let store = store::open(&options)?;
-    let settled = settle_descriptor(context, plan, &*store)?;
+    let settled = settle_descriptor(context, plan, &*store, is_known)?;
     let capabilities = store::probe(&*store, context.now_ns())?;
     let mut state = settle_state(context, plan, settled.descriptor.store_id)?;
     let text = serde_json::to_string(&capabilities).expect("flags make JSON");
@@ -57,12 +65,23 @@ struct Settled {
 
 /// Joins the store that is there, or makes one. Two first runs that race end
 /// up in the one store whose descriptor was written first.
-fn settle_descriptor(context: &Context, plan: &Plan, store: &dyn Store) -> Result<Settled, Error> {
+fn settle_descriptor(
+    context: &Context,
+    plan: &Plan,
+    store: &dyn Store,
+    is_known: bool,
+) -> Result<Settled, Error> {
     let key = Key::new(DESCRIPTOR_KEY).expect("the descriptor's key is a key");
     match store.get(&key, None) {
         Ok(bytes) => return join(plan, &bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
+    }
+    if is_known {
+        return Err(Error::refused(
+            format!("{} is empty, but the state DB belongs to a store", plan.store.url),
+            "mount the store; or move the state DB aside to begin with an empty one",
+        ));
     }
     let (master, made_key) = settle_key(plan)?;
     let descriptor = StoreDescriptor::new(

@@ -86,6 +86,9 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Outcome, Error> {
         show_plan(context, &plan)?;
         return Ok(summary(&plan).with("dry_run", true));
     }
+    let _lock = execute::lock(&plan)?;
+    // Looked at again: another run may have added roots before the lock.
+    let plan = checks::plan(context, args)?;
     let done = execute::execute(context, &plan)?;
     let out = &context.out;
     let joined = if done.made_store { "made" } else { "joined" };
