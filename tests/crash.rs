@@ -256,6 +256,27 @@ fn check_report(ran: &Ran, nth: u64) {
     }
 }
 
+/// The bug: a punch that was done but whose mtime could not be put back was
+/// recorded as `uploaded`, and the next run took the stub's zeros for content.
+#[test]
+fn a_stub_whose_times_could_not_be_put_back_is_still_known_as_a_stub() {
+    for nth in 1..60 {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("file", &noise(1, 80_000));
+        sandbox.set_env("HSM_FAULT_FAIL", &nth.to_string());
+        let first = sandbox.hsm(["tier"]);
+        sandbox.set_env("HSM_FAULT_FAIL", "");
+        if first.stderr().contains("stub.utimens") {
+            let second = sandbox.hsm(["tier", "--json"]).succeeds();
+            assert_eq!(second.summary()["uploaded_files"], 0);
+            sandbox.on("recall", &[], &["file"]).succeeds();
+            assert_eq!(sandbox.read("file"), noise(1, 80_000));
+            return;
+        }
+    }
+    panic!("the effect was never met");
+}
+
 #[test]
 fn a_full_tree_survives_tier_after_tier() {
     let sandbox = Sandbox::new();

@@ -29,7 +29,6 @@ pub mod upload;
 
 use crate::chunk;
 use crate::manifest;
-use crate::os::relpath::RelPath;
 use crate::scan;
 use crate::state;
 use crate::store;
@@ -81,11 +80,8 @@ pub enum Error {
     #[error("{} is in no managed root", path.display())]
     OutsideRoots { path: PathBuf },
     #[error("{} is not known; run hsm scan", path.display())]
-    NotScanned { path: RelPathText },
+    NotScanned { path: PathBuf },
 }
-
-/// A path for a message.
-pub type RelPathText = PathBuf;
 
 impl Error {
     pub(crate) fn fenced_or_store(key: &store::Key, source: store::Error) -> Self {
@@ -93,9 +89,5 @@ impl Error {
             store::ErrorKind::AlreadyExists => Self::Fenced { key: key.to_string() },
             _ => Self::Store(source),
         }
-    }
-
-    pub(crate) fn not_scanned(path: &RelPath, root: &std::path::Path) -> Self {
-        Self::NotScanned { path: path.to_path(root) }
     }
 }

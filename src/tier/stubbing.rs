@@ -11,7 +11,7 @@
 //! the guard parks the inode instead; that path belongs to the guard.)
 
 use super::sightings::Sightings;
-use super::{Error, conditions};
+use super::{Error, conditions, recover};
 use crate::chunk::Protection;
 use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
@@ -185,6 +185,7 @@ fn stub_batch(
     let outcomes =
         in_parallel(site.workers, armed, |held| held.and_then(|held| punch(held)));
     let (mut done, mut undone, mut moved) = (vec![], vec![], vec![]);
+    let mut half_way = false;
     for (target, outcome) in batch.iter().zip(outcomes) {
         match outcome {
             Ok((ctime_ns, freed_bytes)) => {
@@ -194,8 +195,12 @@ fn stub_batch(
                 site.monitor.advance(1, target.row.size_bytes);
             }
             Err(error) => {
-                undone.push(target.row.ident);
-                moved.extend(ctime_moved_by_us(root, &target.row));
+                if matches!(error, NotStubbed::Stub(_)) {
+                    half_way = true;
+                } else {
+                    undone.push(target.row.ident);
+                    moved.extend(ctime_moved_by_us(root, &target.row));
+                }
                 refuse(site, root, stats, &target.row, &error);
             }
         }
@@ -204,6 +209,10 @@ fn stub_batch(
     site.state.settle(root_id, &moved)?;
     site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
     crate::fault::point("stub.committed");
+    if half_way {
+        // Marker or blocks may be gone or not: the file itself tells.
+        recover::recover_files(&mut site.ground(), root_id, root)?;
+    }
     Ok(())
 }
 

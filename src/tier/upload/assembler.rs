@@ -13,7 +13,7 @@ use super::ledger::{Ledger, ReadFile};
 use super::sender::{SealedPack, Sent};
 use super::{PACK_BYTES, Shared, UploadStats};
 use crate::fault;
-use crate::ids::{ChunkId, FileIdent, PackId};
+use crate::ids::{ChunkId, PackId};
 use crate::manifest::{Content, Piece};
 use crate::os::relpath::RelPath;
 use crate::site::Site;

@@ -9,7 +9,7 @@ use crate::os::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
-use crate::stub::MarkerSpace;
+use crate::stub::{self, MarkerSpace, Placement};
 use crate::tier::commit::own_left_out;
 use std::fs::File;
 use std::io;
@@ -52,6 +52,8 @@ pub enum FileError {
     NotRegular(&'static str),
     #[error("it carries a stub's marker: its local bytes are not its content; run hsm recall")]
     IsStub,
+    #[error("look for a stub's marker")]
+    Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
     NotSent,
     #[error("the copy that it shares with another file is gone from the store")]
@@ -83,11 +85,8 @@ impl Stamp {
             return Err(FileError::Replaced);
         }
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
+        refuse_placeholder(file)?;
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        let marker = MarkerSpace::for_this_process().attribute();
-        if attributes.iter().any(|(name, _)| name == marker) {
-            return Err(FileError::IsStub);
-        }
         Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
     }
 
@@ -104,6 +103,18 @@ impl Stamp {
             return Err(FileError::Changed("its metadata changed"));
         }
         Ok(())
+    }
+}
+
+/// The zeros of a stub are never content, whatever the state DB believes: not
+/// of one of ours, not of a copy of one, not of an ordinary user's.
+fn refuse_placeholder(file: &File) -> Result<(), FileError> {
+    let space = MarkerSpace::for_this_process();
+    let placement = stub::inspect(file, space).map_err(FileError::Marker)?;
+    let elsewhere = stub::is_marked_elsewhere(file, space).map_err(FileError::Marker)?;
+    match placement {
+        Placement::Resident if !elsewhere => Ok(()),
+        _ => Err(FileError::IsStub),
     }
 }
 
