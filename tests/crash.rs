@@ -15,7 +15,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use support::snapshot::{Snapshot, assert_same, is_stub, snapshot};
 use support::trees::{noise, prose};
-use support::{Sandbox, Ran};
+use support::{Ran, Sandbox};
 
 /// A small generator, seeded so that a failing round can be run again.
 mod rand_like {

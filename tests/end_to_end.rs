@@ -154,7 +154,8 @@ fn two_names_of_one_inode_are_left_alone_unless_a_rule_allows_them() {
     std::fs::hard_link(sandbox.tree().join("first"), sandbox.tree().join("second")).unwrap();
     sandbox.hsm(["tier"]).succeeds();
     assert!(!is_stub(&sandbox.tree().join("first")));
-    let policy = support::EAGER_POLICY.replace("action = \"tier\"", "nlink_max = 10\naction = \"tier\"");
+    let policy =
+        support::EAGER_POLICY.replace("action = \"tier\"", "nlink_max = 10\naction = \"tier\"");
     sandbox.policy(&policy);
     sandbox.hsm(["tier"]).succeeds();
     assert!(is_stub(&sandbox.tree().join("first")) && is_stub(&sandbox.tree().join("second")));

@@ -19,9 +19,7 @@ pub fn check_chunks(
         let start = usize::try_from(slot.offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(slot.stored_len as usize);
         let opened = match bytes.get(start..end) {
-            Some(stored) => {
-                open_chunk(protection, store, pack, slot, stored, decoder, &mut plain)
-            }
+            Some(stored) => open_chunk(protection, store, pack, slot, stored, decoder, &mut plain),
             None => Err(Error::Unopenable { id: slot.id, why: "the pack ends before it" }),
         };
         bad.extend(opened.err().map(|error| (slot.id, error)));

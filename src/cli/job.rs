@@ -260,9 +260,9 @@ fn show(context: &Context, place: &Place, step: &Step) -> Result<(), Error> {
     };
     let size = format_size(step.size_bytes);
     let mut line = format!("{action:<12} {size:>10}  ").into_bytes();
-    line.extend_from_slice(&context.out.shown(std::os::unix::ffi::OsStrExt::as_bytes(
-        path.as_os_str(),
-    )));
+    line.extend_from_slice(
+        &context.out.shown(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())),
+    );
     line.extend_from_slice(format!("  ({})", step.rule.as_deref().unwrap_or("named")).as_bytes());
     context.out.line(line)?;
     context.out.record(&json!({

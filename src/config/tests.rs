@@ -1,3 +1,5 @@
+//! Configurations, good and bad, and the messages about the bad ones.
+
 use super::*;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Lines, columns and mends of a TOML document's problems.
+
 use super::*;
 
 fn problems_of(text: &str, read: impl FnOnce(&Section<'_, '_>)) -> Vec<String> {

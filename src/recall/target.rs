@@ -1,6 +1,6 @@
 //! What is asked to be recalled, and whether that may be done.
 
-use super::{Fill, FileError, Options};
+use super::{FileError, Fill, Options};
 use crate::manifest::Content;
 use crate::os::file_ident;
 use crate::os::relpath::RelPath;
@@ -60,7 +60,9 @@ pub(super) fn open(
             marker
         }
         Placement::Changed { why, .. } => {
-            return Err(FileError::Conflict(format!("it was written to while it was a stub: {why}")));
+            return Err(FileError::Conflict(format!(
+                "it was written to while it was a stub: {why}"
+            )));
         }
         other => return Err(FileError::Conflict(format!("it is {}", other.describe()))),
     };

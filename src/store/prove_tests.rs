@@ -1,3 +1,5 @@
+//! Proofs of copies, also against stores that lie.
+
 use super::super::contract::{key, noise, prepared_directory};
 use super::super::{DirectoryStore, Fault, Faulty, Operation, PutOptions};
 use super::*;

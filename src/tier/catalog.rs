@@ -83,7 +83,9 @@ impl CatalogLog {
 
 fn put_segment(store: &dyn Store, key: &Key, bytes: &Bytes, create_new: bool) -> Result<(), Error> {
     let options = PutOptions { create_new, storage_class: None };
-    store.put(key, bytes.clone(), &options).map_err(|source| Error::fenced_or_store(key, source))?;
+    store
+        .put(key, bytes.clone(), &options)
+        .map_err(|source| Error::fenced_or_store(key, source))?;
     let stored = store.get(key, None)?;
     if stored != *bytes {
         return Err(Error::SegmentDiffers { key: key.to_string() });

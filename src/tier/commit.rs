@@ -18,10 +18,10 @@ use crate::os::xattrs;
 use crate::site::Site;
 use crate::state::{EntryRow, GoneRow, ManagedRow, RootId, SegmentCommit, Uploaded};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::sync::Arc;
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
 
 /// A segment is cut at this many files...
 const SEGMENT_FILES: usize = 20_000;
@@ -116,7 +116,8 @@ impl<'a> Committer<'a> {
         };
         let chunking = request.how.chunking.to_string();
         let record = self.record_of(&described, Some((&content, &chunking)));
-        self.record_bytes += RECORD_BYTES + described.path.as_bytes().len() + content.pieces.len() * 80;
+        self.record_bytes +=
+            RECORD_BYTES + described.path.as_bytes().len() + content.pieces.len() * 80;
         self.file_bytes += content.data_bytes();
         self.files_seen += 1;
         let uploaded = Uploaded {
@@ -234,11 +235,7 @@ impl<'a> Committer<'a> {
         }
     }
 
-    fn record_again(
-        &self,
-        site: &Site<'_>,
-        row: &ManagedRow,
-    ) -> Result<Option<FileRecord>, Error> {
+    fn record_again(&self, site: &Site<'_>, row: &ManagedRow) -> Result<Option<FileRecord>, Error> {
         let Some(id) = row.content else { return Ok(None) };
         let Some((content, chunking)) = site.state.content(id)? else { return Ok(None) };
         let Ok(fd) = self.root.open_path(&row.path) else { return Ok(None) };
@@ -248,7 +245,8 @@ impl<'a> Committer<'a> {
         }
         let xattrs = own_left_out(xattrs::list_path_fd(&fd).unwrap_or_default());
         let generation = row.ident.generation;
-        let described = Described { path: row.path.clone(), stat, generation, xattrs, target: None };
+        let described =
+            Described { path: row.path.clone(), stat, generation, xattrs, target: None };
         Ok(Some(self.record_of(&described, Some((&content, &chunking)))))
     }
 

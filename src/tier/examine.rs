@@ -158,7 +158,9 @@ fn not_recently_recalled(question: &Question<'_>) -> Answer {
 
 fn mutable(question: &Question<'_>) -> Answer {
     let stat = question.root.stat(&question.row.path).map_err(|error| error.to_string())?;
-    named::mutable(&stat).map(|()| "it may be changed".into()).map_err(|Refusal { detail, .. }| detail)
+    named::mutable(&stat)
+        .map(|()| "it may be changed".into())
+        .map_err(|Refusal { detail, .. }| detail)
 }
 
 fn not_open(question: &Question<'_>) -> Answer {

@@ -4,11 +4,11 @@
 //! A decision here is only a candidate: what is true at the moment of action is
 //! checked again there.
 
+use super::Error;
 use super::candidates::Entries;
 use super::conditions;
 use super::stubbing::Refusal;
 use super::upload::{How, Request};
-use super::Error;
 use crate::chunk::{self, Chunking};
 use crate::os::relpath::RelPath;
 use crate::os::space::FreeSpace;
@@ -77,8 +77,13 @@ impl<'p> Planner<'p> {
         chunking: Chunking,
         now_ns: i64,
     ) -> Result<Self, Error> {
-        let defaults =
-            How { rule: None, storage_class: None, chunking, level: chunk::DEFAULT_LEVEL, dedup: true };
+        let defaults = How {
+            rule: None,
+            storage_class: None,
+            chunking,
+            level: chunk::DEFAULT_LEVEL,
+            dedup: true,
+        };
         Ok(Self {
             policy,
             root,
@@ -354,4 +359,3 @@ pub fn pressure(policy: &PolicySet, root: &RootDir) -> Result<Option<Pressure>, 
     let to_free_bytes = if over { (space.total_bytes as f64 * share) as u64 } else { 0 };
     Ok(Some(Pressure { used_pct: space.used_pct, to_free_bytes }))
 }
-

@@ -8,9 +8,11 @@ use super::Error;
 use super::rescan::open_managed;
 use crate::chunk::{self, Decoder, check_chunks};
 use crate::ids::{FileIdent, PackId};
-use crate::manifest::{FileRecord, Name, PackEvidence, Record, SegmentHeader, decode_segment, segment_hash};
-use crate::os::relpath::RelPath;
+use crate::manifest::{
+    FileRecord, Name, PackEvidence, Record, SegmentHeader, decode_segment, segment_hash,
+};
 use crate::os::blocks;
+use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
@@ -176,7 +178,11 @@ fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
 type ProvenPack = (PackEvidence, u64, Vec<chunk::ChunkSlot>);
 
 /// Reads a whole pack back and checks every chunk in it.
-fn prove_by_reading(site: &Site<'_>, pack: PackId, now_ns: i64) -> Result<ProvenPack, store::Error> {
+fn prove_by_reading(
+    site: &Site<'_>,
+    pack: PackId,
+    now_ns: i64,
+) -> Result<ProvenPack, store::Error> {
     let (mut slots, mut size_bytes) = (vec![], 0);
     let check = &mut |bytes: &Bytes| {
         size_bytes = bytes.len() as u64;
@@ -220,7 +226,9 @@ fn recover_file(
     let file = match open_managed(root, row) {
         Ok(Some(file)) => file,
         // Deleted or replaced meanwhile: the next complete scan concludes that.
-        Ok(None) => return Ok(ground.state.set_state(root_id, row.ident, FileState::Uploaded, None)?),
+        Ok(None) => {
+            return Ok(ground.state.set_state(root_id, row.ident, FileState::Uploaded, None)?);
+        }
         Err(source) => {
             return Err(Error::ReadTree { path: row.path.to_path(root.path()), source });
         }

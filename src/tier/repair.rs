@@ -24,13 +24,8 @@ pub fn run(
         return Ok(0);
     }
     recover::recover_store(site)?;
-    let how = How {
-        rule: None,
-        storage_class: None,
-        chunking,
-        level: chunk::DEFAULT_LEVEL,
-        dedup: true,
-    };
+    let how =
+        How { rule: None, storage_class: None, chunking, level: chunk::DEFAULT_LEVEL, dedup: true };
     let how = Arc::new(how);
     let mut repaired = 0;
     for row in roots {

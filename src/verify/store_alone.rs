@@ -98,9 +98,7 @@ fn read(
     stats.packs_read += 1;
     stats.bytes_read += bytes.len() as u64;
     let mut decoder = Decoder::new();
-    for (chunk, error) in
-        check_chunks(protection, store_id, pack, slots, &bytes, &mut decoder)
-    {
+    for (chunk, error) in check_chunks(protection, store_id, pack, slots, &bytes, &mut decoder) {
         stats.problems += 1;
         found(&Problem::ChunkDamaged { pack, chunk, why: error.to_string() });
     }

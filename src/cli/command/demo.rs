@@ -5,11 +5,11 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
 use crate::clock::Stopwatch;
+use clap::Args;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use clap::Args;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 const EXAMPLES: &str = "\
 Examples:

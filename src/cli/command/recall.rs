@@ -15,12 +15,12 @@ use crate::policy::FileState;
 use crate::recall::{self, RecallStats, Target};
 use crate::site::Site;
 use crate::state::{RootRow, StateDb};
-use crate::tier::rescan::{ScanRequest, open_root, rescan};
 use crate::tier::recover::recover_files;
+use crate::tier::rescan::{ScanRequest, open_root, rescan};
 use crate::units::format_size;
+use clap::Args;
 use serde_json::json;
 use std::ops::ControlFlow;
-use clap::Args;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\

@@ -8,13 +8,13 @@ use crate::cli::job::own_places;
 use crate::cli::locate::{self, Place};
 use crate::cli::opened::with_ground;
 use crate::cli::output::{Name, escaped_path};
+use crate::config::Config;
 use crate::monitor::Silent;
 use crate::scan::{self, DirBatch, Sink, SinkError};
-use crate::tier::rescan::{self, RescanStats, ScanRequest};
 use crate::tier::recover;
-use crate::config::Config;
-use serde_json::json;
+use crate::tier::rescan::{self, RescanStats, ScanRequest};
 use clap::Args;
+use serde_json::json;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -123,7 +123,9 @@ fn look(
         let seen = scan::run(&root, &options, &Silent, &context.stop, &mut Nowhere)?;
         let path = escaped_path(&place.root.path);
         let (files, directories) = (seen.files, seen.directories);
-        context.out.remark(format!("{path}: {files} files, {directories} directories (dry run)"))?;
+        context
+            .out
+            .remark(format!("{path}: {files} files, {directories} directories (dry run)"))?;
         entries += seen.files + seen.others + seen.directories;
     }
     Ok(Outcome::done().with("entries", entries).with("dry_run", true))

@@ -9,12 +9,12 @@ use crate::cli::locate;
 use crate::cli::opened::{chunking, with_site, with_store};
 use crate::cli::output::{Name, escaped_path};
 use crate::state::RootRow;
-use crate::tier::rescan::open_root;
 use crate::tier::repair;
+use crate::tier::rescan::open_root;
 use crate::units::{self, format_size};
 use crate::verify::{self, Options, Problem, Sample, VerifyStats};
-use serde_json::json;
 use clap::Args;
+use serde_json::json;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\

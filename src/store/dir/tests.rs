@@ -1,3 +1,5 @@
+//! The directory backend: the contract, and what disks and mounts do to it.
+
 use super::super::contract::{self, collect_keys, key, noise, prepared_directory};
 use super::super::{Faulty, Limited, RetryPlan, Retrying, StoreOptions, open};
 use super::*;

@@ -1,3 +1,5 @@
+//! The S3 backend against an in-process server, well-behaved and not.
+
 use super::super::contract::{self, collect_keys, key, noise};
 use super::super::s3_server::{ACCESS_KEY_ID, BUCKET, Misdeed, S3Server, SECRET_ACCESS_KEY, Seen};
 use super::super::{

@@ -202,8 +202,7 @@ impl Assembler<'_, '_> {
     }
 
     fn large_end(&mut self, ticket: Ticket) -> Result<(), Error> {
-        let Large { file, pieces, error } =
-            self.large.remove(&ticket).expect("a ticket ends once");
+        let Large { file, pieces, error } = self.large.remove(&ticket).expect("a ticket ends once");
         let finished = self.builders.close(Some(ticket));
         self.dispatch(finished)?;
         let checked = match error {
@@ -216,8 +215,7 @@ impl Assembler<'_, '_> {
             return Ok(());
         }
         let content = Content { size_bytes: file.stamp.stat.size_bytes, pieces };
-        let read =
-            ReadFile { request: file.request.clone(), stamp: file.stamp.clone(), content };
+        let read = ReadFile { request: file.request.clone(), stamp: file.stamp.clone(), content };
         self.file_read(read, true)
     }
 
@@ -388,4 +386,3 @@ impl Assembler<'_, '_> {
         }
     }
 }
-

@@ -37,7 +37,8 @@ pub(super) fn feed<I>(
 ) where
     I: Iterator<Item = Result<Request, Error>>,
 {
-    let mut feeder = Feeder { shared, jobs, done, seq: 0, ticket: 0, batch: vec![], batch_bytes: 0 };
+    let mut feeder =
+        Feeder { shared, jobs, done, seq: 0, ticket: 0, batch: vec![], batch_bytes: 0 };
     for request in requests {
         if stop.requested() || shared.abandon.load(Ordering::Relaxed) {
             break;

@@ -113,7 +113,7 @@ where
     let (done_in, done) = crossbeam_channel::unbounded();
     let (packs_in, packs) = crossbeam_channel::bounded(1);
     let (sent_in, sent) = crossbeam_channel::unbounded();
-    let (store, capabilities, clock) = (site.store, site.capabilities.clone(), site.clock);
+    let (store, capabilities, clock) = (site.store, site.capabilities, site.clock);
     let (protection, stop) = (site.protection, site.stop.clone());
     let state_path = site.state_path.clone();
     thread::scope(|scope| {
