@@ -34,6 +34,12 @@ impl Phase {
 
 /// Receives progress and failures. Called from several threads.
 pub trait Monitor: Send + Sync {
+    /// Whether somebody watches who would like to see how much is left; finding
+    /// that out costs a pass over the state DB.
+    fn wants_totals(&self) -> bool {
+        false
+    }
+
     /// A phase begins; totals are 0 where they are not known.
     fn begin(&self, phase: Phase, total_files: u64, total_bytes: u64);
 

@@ -101,6 +101,10 @@ impl Progress {
 }
 
 impl Monitor for Progress {
+    fn wants_totals(&self) -> bool {
+        self.terminal && self.detail != Detail::Quiet
+    }
+
     fn begin(&self, phase: Phase, total_files: u64, total_bytes: u64) {
         let files = Arc::new(AtomicU64::new(0));
         let bar = self.bar(total_files, total_bytes, &files);

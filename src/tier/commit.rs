@@ -17,7 +17,7 @@ use crate::os::tree::RootDir;
 use crate::os::xattrs;
 use crate::site::Site;
 use crate::state::{EntryRow, GoneRow, ManagedRow, RootId, SegmentCommit, Uploaded};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -130,6 +130,15 @@ impl<'a> Committer<'a> {
             size_bytes: described.stat.size_bytes,
         };
         self.files.push((record, uploaded));
+    }
+
+    /// Takes these files out of the next segment; returns their paths.
+    pub fn leave_out(&mut self, idents: &HashSet<FileIdent>) -> Vec<RelPath> {
+        if idents.is_empty() {
+            return vec![];
+        }
+        let out = self.files.extract_if(.., |(_, done)| idents.contains(&done.ident));
+        out.filter_map(|(record, _)| RelPath::new(record.path_bytes()).ok()).collect()
     }
 
     pub fn is_due(&self, now_ns: i64) -> bool {

@@ -24,6 +24,7 @@ pub mod repair;
 pub mod rescan;
 pub mod run;
 mod sightings;
+pub mod standing;
 pub mod stubbing;
 pub mod upload;
 

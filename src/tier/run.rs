@@ -9,13 +9,14 @@ use super::upload::{self, UploadStats};
 use super::{Error, guarded, recover, rescan};
 use crate::chunk::Chunking;
 use crate::clock::Stopwatch;
+use crate::ids::FileIdent;
 use crate::monitor::Phase;
 use crate::os::relpath::RelPath;
 use crate::os::stat::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, PolicySet};
 use crate::site::Site;
-use crate::state::{ManagedRow, RootRow};
+use crate::state::{RootRow, StateDb};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -103,6 +104,11 @@ impl<'a> Runner<'a, '_> {
     fn upload(&mut self, pressure: Option<Pressure>) -> Result<UploadStats, Error> {
         let mut planner = self.planner()?;
         let for_space = is_pressed(pressure);
+        let (mut total_files, mut total_bytes) = (0, 0);
+        if self.site.monitor.wants_totals() {
+            let plan = planner.plan(self.entries()?, for_space, true, false, &mut |_| {})?;
+            (total_files, total_bytes) = (plan.upload_files, plan.upload_bytes);
+        }
         let mut linked = HashSet::new();
         let mut quota = Quota::new(self.policy, self.clockwork);
         let requests = self.entries()?.filter_map(move |entry| match entry {
@@ -118,7 +124,7 @@ impl<'a> Runner<'a, '_> {
         let give_up = move |failed, tried| {
             budget.is_some_and(|budget| budget.exceeded(tried + failed, failed))
         };
-        self.site.monitor.begin(Phase::Uploading, 0, 0);
+        self.site.monitor.begin(Phase::Uploading, total_files, total_bytes);
         let stats = upload::run(self.site, self.row.id, self.root, requests, &give_up);
         self.site.monitor.end();
         stats
@@ -126,13 +132,19 @@ impl<'a> Runner<'a, '_> {
 
     fn stub(&mut self, pressure: Option<Pressure>) -> Result<StubStats, Error> {
         let (planner, for_space) = (self.planner()?, is_pressed(pressure));
-        let mut rows = self.stub_candidates(&planner, for_space)?.peekable();
-        if rows.peek().is_none() {
+        let candidates = self.stub_candidates(&planner, for_space)?;
+        if candidates.idents.is_empty() {
             return Ok(StubStats::default());
         }
         guarded::stubs_allowed(self.root, self.policy.unguarded())
             .map_err(|reason| Error::Unguarded { reason })?;
         let mut quota = Quota::new(self.policy, self.clockwork);
+        let (total_files, total_bytes) = (candidates.idents.len() as u64, candidates.bytes);
+        let state = StateDb::open_read_only(&self.site.state_path)?;
+        let root_id = self.row.id;
+        let rows = candidates.idents.into_iter().filter_map(|ident| {
+            state.managed_by_ident(root_id, ident).map_err(Error::from).transpose()
+        });
         let rows = rows.take_while(move |row| match row {
             Ok(row) => quota.admits(row.size_bytes),
             Err(_) => true,
@@ -141,7 +153,7 @@ impl<'a> Runner<'a, '_> {
             for_space && pressure.is_some_and(|p| stats.freed_bytes >= p.to_free_bytes)
         };
         let judge = |path: &_, stat: &_, row: &_| planner.judge(path, stat, row, for_space);
-        self.site.monitor.begin(Phase::Stubbing, 0, 0);
+        self.site.monitor.begin(Phase::Stubbing, total_files, total_bytes);
         let stats = stubbing::run(self.site, self.row.id, self.root, rows, &judge, &enough);
         self.site.monitor.end();
         stats
@@ -150,12 +162,8 @@ impl<'a> Runner<'a, '_> {
     /// Uploaded files that the policy wants to be stubs: in directory order, or
     /// while space is short in the watermark's order, files that are cold by
     /// their rule's own age first.
-    fn stub_candidates(
-        &self,
-        planner: &Planner<'a>,
-        for_space: bool,
-    ) -> Result<Box<dyn Iterator<Item = Result<ManagedRow, Error>> + 'a>, Error> {
-        let mut ranked = vec![];
+    fn stub_candidates(&self, planner: &Planner<'a>, for_space: bool) -> Result<Candidates, Error> {
+        let (mut ranked, mut bytes) = (vec![], 0);
         let order = self.policy.watermark().map(|watermark| watermark.order.clone());
         let mut linked = HashSet::new();
         for entry in self.entries()? {
@@ -168,16 +176,20 @@ impl<'a> Runner<'a, '_> {
             }
             let rank = order.as_ref().filter(|_| for_space).map(|o| planner.rank(o, &entry));
             let Some(file) = entry.file else { continue };
+            bytes += file.size_bytes;
             ranked.push((rank, file.ident));
         }
         // Stable: without ranks the directory order stays.
         ranked.sort_by_key(|(rank, _)| *rank);
-        let state = crate::state::StateDb::open_read_only(&self.site.state_path)?;
-        let root_id = self.row.id;
-        Ok(Box::new(ranked.into_iter().filter_map(move |(_, ident)| {
-            state.managed_by_ident(root_id, ident).map_err(Error::from).transpose()
-        })))
+        Ok(Candidates { idents: ranked.into_iter().map(|(_, ident)| ident).collect(), bytes })
     }
+}
+
+/// Files to stub, in order. Only their identities are kept: the rows are read
+/// when it is their turn.
+struct Candidates {
+    idents: Vec<FileIdent>,
+    bytes: u64,
 }
 
 fn is_pressed(pressure: Option<Pressure>) -> bool {

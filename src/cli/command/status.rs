@@ -1,12 +1,20 @@
 //! `hsm status`: how the trees stand, at a glance.
 
 use super::Outcome;
-use crate::cli::context::Context;
+use crate::cli::args::PolicyFiles;
+use crate::cli::context::{Context, state_file};
 use crate::cli::error::Error;
+use crate::cli::opened::chunking;
 use crate::cli::output::{Name, escaped_path};
+use crate::config::Config;
 use crate::os::RootDir;
 use crate::os::space::FreeSpace;
+use crate::policy::PolicySet;
 use crate::state::{RootRow, RunRow, StateDb};
+use crate::tier::candidates::Entries;
+use crate::tier::plan::{Planner, Wish};
+use crate::tier::rescan::open_root;
+use crate::tier::standing;
 use crate::units;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -20,10 +28,12 @@ Examples:
 /// Show how the trees stand
 ///
 /// For each root: free space, the last complete scan, files and bytes in each
-/// state, pins, and what an earlier run left unfinished; then the latest runs.
+/// state, what the policy wants and has no copy yet, why uploaded files are not
+/// stubs, pins, and what an earlier run left unfinished; then the latest runs
+/// with what they left alone and why.
 ///
-/// It reads the state DB and the free space; it looks at no file and asks no
-/// store.
+/// It reads the state DB, the policy and the free space; it asks no store and
+/// opens a file only where a rule asks for an extended attribute.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct StatusArgs {
@@ -37,8 +47,10 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<Outcome, Error> {
     let state = context.state_read_only(&config)?;
     let roots = state.roots()?;
     context.out.line(format!("store  {}", config.store.url))?;
+    let policy = context.policy(&config, &PolicyFiles { files: vec![] })?;
     for root in &roots {
-        let standing = Standing::of(&state, root)?;
+        let mut standing = Standing::of(&state, root)?;
+        standing.judge(context, &config, &policy, &state, root)?;
         standing.print(context, root)?;
         standing.record(context, root)?;
     }
@@ -56,6 +68,8 @@ struct Standing {
     /// `None` where the root cannot be opened or is another file system now.
     space: Option<FreeSpace>,
     is_same: bool,
+    /// By the policy; `None` where the root cannot be opened.
+    wanted: Option<standing::Standing>,
 }
 
 impl Standing {
@@ -75,7 +89,49 @@ impl Standing {
             unfinished: state.transient(root.id)?.len(),
             space: opened.as_ref().and_then(|dir| FreeSpace::of(dir).ok()),
             is_same: opened.is_some_and(|dir| dir.identity().to_string() == root.identity),
+            wanted: None,
         })
+    }
+
+    /// Asks the policy what is missing yet.
+    fn judge(
+        &mut self,
+        context: &Context,
+        config: &Config,
+        policy: &PolicySet,
+        state: &StateDb,
+        row: &RootRow,
+    ) -> Result<(), Error> {
+        if !self.is_same {
+            return Ok(());
+        }
+        let root = open_root(row)?;
+        let wish = Wish::default();
+        let planner =
+            Planner::new(state, policy, row, &root, wish, chunking(config), context.now_ns())?;
+        let entries = Entries::open(&state_file(&config.state_dir), row.id, None)?;
+        self.wanted = Some(standing::standing(&planner, entries)?);
+        Ok(())
+    }
+
+    fn print_wanted(&self, context: &Context) -> Result<(), Error> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        if let Some(oldest_ns) = wanted.oldest_unprotected_ns {
+            context.out.line(format!(
+                "  unprotected {} files ({}) have no copy yet, the oldest changed {} ago",
+                wanted.unprotected_files,
+                units::format_size(wanted.unprotected_bytes),
+                age(oldest_ns, context.now_ns())
+            ))?;
+        }
+        for (why, files) in &wanted.kept {
+            let text = match *why {
+                standing::READY => "the next run stubs them".to_owned(),
+                why => format!("kept local: {why}"),
+            };
+            context.out.line(format!("  uploaded   {files} files, {text}"))?;
+        }
+        Ok(())
     }
 
     fn print(&self, context: &Context, root: &RootRow) -> Result<(), Error> {
@@ -97,6 +153,7 @@ impl Standing {
             let size = units::format_size(*bytes);
             out.line(format!("  {state:<9}  {files} files, {size}"))?;
         }
+        self.print_wanted(context)?;
         if self.pins > 0 {
             out.line(format!("  pins       {} (hsm pin --list)", self.pins))?;
         }
@@ -122,6 +179,10 @@ impl Standing {
             "same_file_system": self.is_same, "entries": root.entries,
             "last_complete_scan_ns": root.last_complete_scan_ns, "states": states,
             "pins": self.pins, "unfinished": self.unfinished,
+            "unprotected_files": self.wanted.as_ref().map(|wanted| wanted.unprotected_files),
+            "unprotected_bytes": self.wanted.as_ref().map(|wanted| wanted.unprotected_bytes),
+            "oldest_unprotected_ns": self.wanted.as_ref().and_then(|w| w.oldest_unprotected_ns),
+            "kept": self.wanted.as_ref().map(|wanted| &wanted.kept),
             "total_bytes": self.space.as_ref().map(|space| space.total_bytes),
             "available_bytes": self.space.as_ref().map(|space| space.available_bytes),
             "used_pct": self.space.as_ref().map(|space| space.used_pct),
@@ -145,6 +206,10 @@ fn show_runs(context: &Context, runs: &[RunRow]) -> Result<(), Error> {
             units::format_duration(took),
             run.command
         ))?;
+        for (why, files) in outcome.get("refused").and_then(Value::as_object).into_iter().flatten()
+        {
+            context.out.line(format!("    {files} files left alone: {why}"))?;
+        }
         context.out.record(&json!({
             "type": "run", "command": run.command, "started_ns": run.started_ns,
             "finished_ns": run.finished_ns, "outcome": outcome,

@@ -13,7 +13,7 @@ use super::ledger::{Ledger, ReadFile};
 use super::sender::{SealedPack, Sent};
 use super::{PACK_BYTES, Shared, UploadStats};
 use crate::fault;
-use crate::ids::{ChunkId, PackId};
+use crate::ids::{ChunkId, FileIdent, PackId};
 use crate::manifest::{Content, Piece};
 use crate::os::relpath::RelPath;
 use crate::site::Site;
@@ -50,6 +50,7 @@ pub(super) fn assemble(
         next_seq: 1,
         intents: vec![],
         in_flight: 0,
+        refused: HashSet::new(),
         lost: HashSet::new(),
         sightings: Sightings::default(),
         stats: UploadStats::default(),
@@ -81,6 +82,8 @@ struct Assembler<'a, 's> {
     next_seq: u64,
     intents: Vec<UploadIntent>,
     in_flight: usize,
+    /// Files that the state DB does not let go: stubs, or in another's hands.
+    refused: HashSet<FileIdent>,
     /// Chunks whose pack was refused in this run.
     lost: HashSet<ChunkId>,
     sightings: Sightings,
@@ -222,6 +225,7 @@ impl Assembler<'_, '_> {
     /// Puts a chunk into its pack, or checks the copy that it relies on. False
     /// when that copy turned out to be gone.
     fn chunk(&mut self, shelf: &Shelf, chunk: ReadChunk) -> Result<bool, Error> {
+        self.site.monitor.advance(0, u64::from(chunk.plain_len));
         match chunk.bytes {
             ChunkBytes::New { codec, stored } => {
                 let now = self.site.clock.now_ns();
@@ -266,6 +270,7 @@ impl Assembler<'_, '_> {
             }
             // Intent first: a pack that a kill leaves behind is found by name.
             self.flush_intents()?;
+            self.committer.announce(self.site)?;
             self.site.state.intend_pack(
                 pack.id,
                 "data",
@@ -327,7 +332,7 @@ impl Assembler<'_, '_> {
             self.committer.add_file(file.request, file.stamp, file.content);
         }
         if self.committer.is_due(self.site.clock.now_ns()) {
-            self.flush_intents()?;
+            self.settle_intents()?;
             self.committer.commit(self.site)?;
         }
         Ok(())
@@ -348,20 +353,35 @@ impl Assembler<'_, '_> {
     fn flush_intents(&mut self) -> Result<(), Error> {
         if !self.intents.is_empty() {
             let intents = std::mem::take(&mut self.intents);
-            self.site.state.begin_uploads(self.root_id, &intents, self.site.clock.now_ns())?;
+            let now_ns = self.site.clock.now_ns();
+            let refused = self.site.state.begin_uploads(self.root_id, &intents, now_ns)?;
+            self.refused.extend(refused);
+        }
+        Ok(())
+    }
+
+    /// Every file of the next segment is `uploading` in the state DB; one that
+    /// the DB does not let go is left out.
+    fn settle_intents(&mut self) -> Result<(), Error> {
+        self.flush_intents()?;
+        let refused = std::mem::take(&mut self.refused);
+        for path in self.committer.leave_out(&refused) {
+            self.file_failed(&path, &FileError::InUse);
         }
         Ok(())
     }
 
     fn file_failed(&mut self, path: &RelPath, error: &FileError) {
-        if matches!(error, FileError::Changed(_) | FileError::Replaced) {
-            self.stats.changed += 1;
-        } else {
-            self.stats.failed += 1;
-        }
         let full = path.to_path(self.shared.root.path());
+        if matches!(error, FileError::Changed(_) | FileError::Replaced) {
+            // Files in use are ordinary: told and counted, no failure.
+            self.stats.changed += 1;
+            self.site.monitor.notice(&format!("not uploaded: {}: {error}", full.display()));
+            return;
+        }
+        self.stats.failed += 1;
         self.site.monitor.file_failed(&full, "upload", error);
-        let failures = self.stats.failed + self.stats.changed;
+        let failures = self.stats.failed;
         if (self.give_up)(failures, self.committer.files_seen()) {
             self.guarded(|_| Err(Error::TooManyFailures { failures }));
         }
@@ -374,7 +394,7 @@ impl Assembler<'_, '_> {
             self.committer.abandon(file.stamp.ident);
         }
         self.guarded(|this| {
-            this.flush_intents()?;
+            this.settle_intents()?;
             this.committer.finish(this.site)
         });
         self.stats.files = self.committer.files_committed();

@@ -52,6 +52,8 @@ pub enum FileError {
     NotRegular(&'static str),
     #[error("it carries a stub's marker: its local bytes are not its content; run hsm recall")]
     IsStub,
+    #[error("the state DB has it as a stub or in another operation; run hsm scan")]
+    InUse,
     #[error("look for a stub's marker")]
     Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
