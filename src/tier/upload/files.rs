@@ -10,7 +10,7 @@ use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
 use crate::stub::{self, MarkerSpace, Placement};
-use crate::tier::commit::own_left_out;
+use crate::tier::describe::own_left_out;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
