@@ -201,10 +201,13 @@ impl Recall<'_, '_> {
         }
         self.check_space(&batch)?;
         let idents: Vec<_> = batch.iter().filter_map(|o| o.row.as_ref().map(|r| r.ident)).collect();
-        self.site.state.begin_recalls(self.root_id, &idents)?;
+        let refused = self.site.state.begin_recalls(self.root_id, &idents)?;
         crate::fault::point("recall.intended");
         let (mut fills, mut failed) = (vec![], vec![]);
-        for opened in batch {
+        for mut opened in batch {
+            // The state DB did not know that it is a stub; the next scan finds
+            // the file as it is then.
+            opened.row = opened.row.filter(|row| !refused.contains(&row.ident));
             let (path, row) = (opened.path.clone(), opened.row.clone());
             match opened.begin(self.space) {
                 Ok(fill) => fills.push(fill),

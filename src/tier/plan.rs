@@ -187,8 +187,10 @@ impl<'p> Planner<'p> {
                 FileState::Damaged => whole,
                 _ => false,
             };
+        // A recall since the last scan brought blocks that it did not see.
+        let recalled = row.file.as_ref().is_some_and(|file| file.recalled_ns.is_some());
         let stub = action == Action::Tier
-            && row.allocated_bytes > 0
+            && (row.allocated_bytes > 0 || (recalled && row.size_bytes > 0))
             && (upload || state == FileState::Uploaded);
         (upload || stub).then(|| Step {
             path: row.path.clone(),

@@ -20,6 +20,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
 use crate::os::tree::RootDir;
 use crate::os::{blocks, owner_write, process};
+use crate::policy::FileState;
 use crate::site::Site;
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Armed, Expected, MarkerSpace};
@@ -125,10 +126,17 @@ pub fn run(
             let row = row?;
             match target(site, &mut sightings, row)? {
                 Ok(target) => batch.push(target),
-                Err((row, refusal)) => refuse(site, root, &mut stats, &row, &refusal.into()),
+                Err((row, refusal)) => {
+                    // The copy is gone or was never proven: the local bytes are
+                    // the file, and the next upload makes a new copy.
+                    let reason = refusal.to_string();
+                    let damaged = FileState::Damaged;
+                    site.state.set_state(root_id, row.ident, damaged, Some(&reason))?;
+                    refuse(site, root, &mut stats, &row, &refusal.into());
+                }
             }
         }
-        stub_batch(site, root_id, root, &batch, judge, &mut stats)?;
+        stub_batch(site, root_id, root, batch, judge, &mut stats)?;
     }
     Ok(stats)
 }
@@ -165,12 +173,13 @@ fn stub_batch(
     site: &mut Site<'_>,
     root_id: RootId,
     root: &RootDir,
-    batch: &[Target],
+    mut batch: Vec<Target>,
     judge: &Judge<'_>,
     stats: &mut StubStats,
 ) -> Result<(), Error> {
     let idents: Vec<FileIdent> = batch.iter().map(|target| target.row.ident).collect();
-    site.state.begin_stubs(root_id, &idents)?;
+    let refused = site.state.begin_stubs(root_id, &idents)?;
+    batch.retain(|target| !refused.contains(&target.row.ident));
     let bench = Bench {
         root,
         space: MarkerSpace::for_this_process(),

@@ -58,7 +58,9 @@ pub enum FileError {
     Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
     NotSent,
-    #[error("the copy that it shares with another file is gone from the store")]
+    #[error(
+        "the copy that it shares with another file is gone from the store; the next run sends it again"
+    )]
     SharedCopyLost,
     #[error("its contents cannot be identified on this file system")]
     NoIdentity(#[source] io::Error),
