@@ -12,6 +12,7 @@
 
 mod fetch;
 mod layout;
+mod residue;
 mod target;
 
 pub use target::Target;
@@ -170,12 +171,13 @@ impl Recall<'_, '_> {
             }
             Err(error) => return Ok(self.fail(&path, &error)),
         };
-        match self.content_of(&found.marker)? {
-            Some(content) => Ok(Some(found.with_content(content))),
-            None => {
-                let error = FileError::UnknownContent(found.marker.content);
-                Ok(self.fail(&path, &error))
-            }
+        let Some(content) = self.content_of(&found.marker)? else {
+            let error = FileError::UnknownContent(found.marker.content);
+            return Ok(self.fail(&path, &error));
+        };
+        match found.with_content(content, self.site, &mut self.catalog, self.space)? {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) => Ok(self.fail(&path, &error)),
         }
     }
 
