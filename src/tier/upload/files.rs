@@ -9,7 +9,7 @@ use crate::os::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
-use crate::stub::MarkerSpace;
+use crate::stub::{self, MarkerSpace};
 use crate::tier::commit::own_left_out;
 use std::fs::File;
 use std::io;
@@ -52,6 +52,12 @@ pub enum FileError {
     NotRegular(&'static str),
     #[error("it carries a stub's marker: its local bytes are not its content; run hsm recall")]
     IsStub,
+    #[error(
+        "it is a stub of an ordinary user's hsm: its local bytes are not its content; recall it as that user"
+    )]
+    IsStubElsewhere,
+    #[error("look for a marker")]
+    Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
     NotSent,
     #[error("the copy that it shares with another file is gone from the store")]
@@ -84,9 +90,12 @@ impl Stamp {
         }
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        let marker = MarkerSpace::for_this_process().attribute();
-        if attributes.iter().any(|(name, _)| name == marker) {
+        let space = MarkerSpace::for_this_process();
+        if attributes.iter().any(|(name, _)| name == space.attribute()) {
             return Err(FileError::IsStub);
+        }
+        if stub::is_marked_elsewhere(file, space).map_err(FileError::Marker)? {
+            return Err(FileError::IsStubElsewhere);
         }
         Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
     }
