@@ -67,7 +67,12 @@ pub(super) fn open(
         Placement::Changed { marker, why } => {
             let size_bytes = statx_fd(&file).map_err(FileError::Open)?.size_bytes;
             if size_bytes != marker.size_bytes {
-                return Err(residue::written_over(&why));
+                // Truncated to nothing and written anew: that is the file now.
+                if !blocks::is_all_data(&file, size_bytes).map_err(FileError::Open)? {
+                    return Err(residue::written_over(&why));
+                }
+                stub::drop_marker(&file, space)?;
+                return Ok(None);
             }
             residue = true;
             marker
