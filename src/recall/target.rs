@@ -38,13 +38,21 @@ pub(super) struct Opened {
     pub content: Content,
 }
 
-/// Opens the file and reads its marker; `None` when it is resident already.
+/// What a target turned out to be.
+pub(super) enum Opening {
+    Resident,
+    /// It carried a marker, now taken off, but all its bytes were local.
+    Whole,
+    Stub(Box<Found>),
+}
+
+/// Opens the file and reads its marker.
 pub(super) fn open(
     root: &RootDir,
     space: MarkerSpace,
     target: Target,
     options: Options,
-) -> Result<Option<Found>, FileError> {
+) -> Result<Opening, FileError> {
     let Target { path, row } = target;
     let file = root.open_write(&path).map_err(FileError::Open)?;
     let ident = file_ident(&file).map_err(FileError::Open)?;
@@ -53,12 +61,13 @@ pub(super) fn open(
     }
     let mut residue = false;
     let marker = match stub::recover(&file, space)? {
-        Placement::Resident => return Ok(None),
+        Placement::Resident => return Ok(Opening::Resident),
         Placement::Stub(marker) => marker,
-        // Its blocks were never freed: the local bytes are the file.
-        Placement::Marked(_) => {
+        // Its blocks were never freed, or it was truncated to nothing and
+        // written anew: the local bytes are the file.
+        Placement::Marked(_) | Placement::Rewritten(_) => {
             stub::drop_marker(&file, space)?;
-            return Ok(None);
+            return Ok(Opening::Whole);
         }
         Placement::Changed { marker, .. } if options.discard_local => {
             empty(&file, &marker).map_err(FileError::Write)?;
@@ -67,12 +76,7 @@ pub(super) fn open(
         Placement::Changed { marker, why } => {
             let size_bytes = statx_fd(&file).map_err(FileError::Open)?.size_bytes;
             if size_bytes != marker.size_bytes {
-                // Truncated to nothing and written anew: that is the file now.
-                if !blocks::is_all_data(&file, size_bytes).map_err(FileError::Open)? {
-                    return Err(residue::written_over(&why));
-                }
-                stub::drop_marker(&file, space)?;
-                return Ok(None);
+                return Err(residue::written_over(&why));
             }
             residue = true;
             marker
@@ -86,7 +90,7 @@ pub(super) fn open(
         let what = "a stub by its marker, but not by the state DB; run hsm scan";
         return Err(FileError::Conflict(format!("it is {what}")));
     }
-    Ok(Some(Found { path, row, file, marker, residue }))
+    Ok(Opening::Stub(Box::new(Found { path, row, file, marker, residue })))
 }
 
 /// Makes a stub of a file again that somebody wrote over, at their own wish.
