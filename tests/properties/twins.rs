@@ -134,9 +134,9 @@ impl Twins {
 
     /// The clock ran between the two.
     fn copy_times(&self) {
-        for name in self.files().iter().chain(&self.dirs()) {
-            let meta = fs::symlink_metadata(self.tree.join(name)).expect("metadata");
-            set_mtime(&self.plain.join(name), meta.mtime(), meta.mtime_nsec());
+        for name in self.list(|_| true) {
+            let meta = fs::symlink_metadata(self.tree.join(&name)).expect("metadata");
+            set_mtime(&self.plain.join(&name), meta.mtime(), meta.mtime_nsec());
         }
     }
 }
@@ -250,6 +250,6 @@ fn set_mtime(path: &Path, tv_sec: i64, tv_nsec: i64) {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec, tv_nsec },
     };
-    let none = rustix::fs::AtFlags::empty();
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, none).expect("set the mtime");
+    let itself = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, itself).expect("set the mtime");
 }
