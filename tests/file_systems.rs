@@ -75,6 +75,33 @@ fn free_space_grows_by_what_was_stubbed() {
     }
 }
 
+/// Found by tests/properties.rs: on xfs an append leaves blocks beyond the end,
+/// so that a file with a hole can have more blocks than bytes.
+#[test]
+fn a_hole_is_seen_in_a_file_with_blocks_beyond_its_end() {
+    for kind in FsKind::ALL {
+        let Some(fs) = LoopFs::new("a_hole_is_seen_in_a_file", kind) else { return };
+        let sandbox = Sandbox::below(fs.path());
+        sandbox.init();
+        let path = sandbox.tree().join("file");
+        let file = File::create(&path).expect("a file");
+        let write_at = std::os::unix::fs::FileExt::write_all_at;
+        write_at(&file, &noise(1, 65_536), 0).expect("the first half");
+        write_at(&file, &noise(2, 65_536), 131_072).expect("the second half");
+        let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&file, keep, 196_608, 1 << 20).expect("blocks beyond the end");
+        drop(file);
+        assert!(allocated(&path) > 1 << 20, "{kind:?}");
+        let before = snapshot(&sandbox.tree());
+        let data = before[Path::new("file")].data.as_deref();
+        assert_eq!(data, Some(&[(0, 65_536), (131_072, 196_608)][..]), "{kind:?}");
+        sandbox.hsm(["tier"]).succeeds();
+        assert_eq!(allocated(&path), 0, "{kind:?}: what was beyond the end is freed too");
+        sandbox.on("recall", &[], &["file"]).succeeds();
+        assert_same(&before, &snapshot(&sandbox.tree()));
+    }
+}
+
 /// `hsm init` with a root elsewhere than in the sandbox.
 fn init(sandbox: &Sandbox, root: &Path) {
     let (state, store) = (sandbox.state_dir(), sandbox.store_url());

@@ -12,8 +12,8 @@ use support::Sandbox;
 use support::snapshot::{Snapshot, assert_same, is_stub, snapshot};
 
 /// What a test of every day copies at most.
-const MOST_FILES: u64 = 20_000;
-const MOST_BYTES: u64 = 300 << 20;
+const MOST_FILES: u64 = 10_000;
+const MOST_BYTES: u64 = 150 << 20;
 
 #[test]
 fn a_real_tree_goes_out_and_comes_back_and_a_second_tier_sends_nothing() {

@@ -73,7 +73,7 @@ fn fill(root: &Path) {
     fs::create_dir(root).expect("a directory");
     for file in 0..FILES {
         let path = root.join(format!("file{file:02}"));
-        fs::write(&path, noise(file, (5 << 20) - (file as usize) * 65_536)).expect("a file");
+        fs::write(&path, noise(file, (20 << 20) - (file as usize) * 262_144)).expect("a file");
     }
     make_idle(root);
     rustix::fs::syncfs(File::open(root).expect("open")).expect("syncfs");
@@ -92,7 +92,7 @@ fn stubs_of(root: &Path) -> Vec<u64> {
 fn above_the_high_watermark_the_coldest_go_until_the_low_one_and_no_more() {
     let test = "above_the_high_watermark_the_coldest_go_first";
     for (order, first) in [("coldest", FILES - 1), ("largest", 0)] {
-        let Some(fs) = LoopFs::with_size(test, FsKind::Ext4, 96 << 20) else { return };
+        let Some(fs) = LoopFs::with_size(test, FsKind::Ext4, 384 << 20) else { return };
         let mut sandbox = Sandbox::empty();
         sandbox.set_env("HSM_TEST_NOW", NOW);
         let root = fs.path().join("data");
@@ -110,8 +110,8 @@ fn above_the_high_watermark_the_coldest_go_until_the_low_one_and_no_more() {
             _ => (FILES - stubs.len() as u64..FILES).collect(),
         };
         assert_eq!(stubs, expected, "{order}");
-        // One file is about 5% here: without the last one it would be above.
-        assert!(used > 40.0 - 8.0, "{order}: {used:.1}% used, too much was freed");
+        // One file is about 6% here: without the last one it would be above.
+        assert!(used > 40.0 - 7.0, "{order}: {used:.1}% used, too much was freed");
         // Below the high watermark nothing more goes, though above no age.
         sandbox.hsm(["tier"]).succeeds();
         assert_eq!(stubs_of(&root), stubs, "{order}");
