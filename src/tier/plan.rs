@@ -358,6 +358,6 @@ pub fn pressure(policy: &PolicySet, root: &RootDir) -> Result<Option<Pressure>, 
         .map_err(|source| Error::ReadTree { path: root.path().to_owned(), source })?;
     let over = space.used_pct >= watermark.high_pct;
     let share = (space.used_pct - watermark.low_pct).max(0.0) / 100.0;
-    let to_free_bytes = if over { (space.total_bytes as f64 * share) as u64 } else { 0 };
+    let to_free_bytes = if over { (space.usable_bytes as f64 * share) as u64 } else { 0 };
     Ok(Some(Pressure { used_pct: space.used_pct, to_free_bytes }))
 }

@@ -105,27 +105,35 @@ struct Held {
 
 /// Stubs the files of `rows` and returns when their state is committed.
 ///
-/// Stops early, between batches, when `enough` says that the bytes freed so far
-/// suffice or when a stop is requested.
+/// Stops early once `goal_bytes` are freed, or between batches when a stop is
+/// requested. A batch takes no more files than the goal seems to need: what is
+/// freed beyond it would have to be recalled without need.
 pub fn run(
     site: &mut Site<'_>,
     root_id: RootId,
     root: &RootDir,
     rows: impl Iterator<Item = Result<ManagedRow, Error>>,
     judge: &Judge<'_>,
-    enough: &dyn Fn(&StubStats) -> bool,
+    goal_bytes: Option<u64>,
 ) -> Result<StubStats, Error> {
     crate::os::lease::ignore_break_signal();
     let batch_files = BATCH_FILES.min(process::raise_nofile_limit() as usize / 4).max(1);
     let mut stats = StubStats::default();
     let mut sightings = Sightings::default();
     let mut rows = rows.peekable();
-    while rows.peek().is_some() && !site.stop.requested() && !enough(&stats) {
-        let mut batch = vec![];
-        for row in rows.by_ref().take(batch_files) {
-            let row = row?;
-            match target(site, &mut sightings, row)? {
-                Ok(target) => batch.push(target),
+    while rows.peek().is_some() && !site.stop.requested() {
+        let goal = goal_bytes.unwrap_or(u64::MAX).saturating_sub(stats.freed_bytes);
+        if goal == 0 {
+            break;
+        }
+        let (mut batch, mut bytes) = (vec![], 0);
+        while batch.len() < batch_files && bytes < goal {
+            let Some(row) = rows.next() else { break };
+            match target(site, &mut sightings, row?)? {
+                Ok(target) => {
+                    bytes += target.row.size_bytes;
+                    batch.push(target);
+                }
                 Err((row, refusal)) => {
                     // The copy is gone or was never proven: the local bytes are
                     // the file, and the next upload makes a new copy.

@@ -54,6 +54,10 @@ pub enum FileError {
     IsStub,
     #[error("the state DB has it as a stub or in another operation; run hsm scan")]
     InUse,
+    #[error(
+        "it is a stub of an ordinary user's hsm: its local bytes are not its content; recall it as that user"
+    )]
+    IsStubElsewhere,
     #[error("look for a stub's marker")]
     Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
@@ -117,7 +121,8 @@ fn refuse_placeholder(file: &File) -> Result<(), FileError> {
     let placement = stub::inspect(file, space).map_err(FileError::Marker)?;
     let elsewhere = stub::is_marked_elsewhere(file, space).map_err(FileError::Marker)?;
     match placement {
-        Placement::Resident if !elsewhere => Ok(()),
+        Placement::Resident if elsewhere => Err(FileError::IsStubElsewhere),
+        Placement::Resident => Ok(()),
         _ => Err(FileError::IsStub),
     }
 }
