@@ -86,6 +86,13 @@ pub fn inspect(file: &File, space: MarkerSpace) -> Result<Placement, Error> {
     by_extents(file, &stat, marker)
 }
 
+/// Whether the file carries a marker that this process can see, its own or that
+/// of an `hsm` of the other kind; its local bytes are then no content to rely on.
+pub fn is_marked(file: &File) -> Result<bool, Error> {
+    let own = MarkerSpace::for_this_process();
+    Ok(own.load(file)?.is_some() || is_marked_elsewhere(file, own)?)
+}
+
 /// Whether the file is marked by an `hsm` of the other kind: a stub in the eyes
 /// of its owner's `hsm` is a file of zeros to root's. Such a file must be left
 /// alone. An ordinary user cannot see root's markers, so the answer is then

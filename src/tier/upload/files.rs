@@ -9,7 +9,7 @@ use crate::os::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
-use crate::stub::MarkerSpace;
+use crate::stub;
 use crate::tier::commit::own_left_out;
 use std::fs::File;
 use std::io;
@@ -52,6 +52,8 @@ pub enum FileError {
     NotRegular(&'static str),
     #[error("it carries a stub's marker: its local bytes are not its content; run hsm recall")]
     IsStub,
+    #[error("cannot tell whether it is a stub")]
+    Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
     NotSent,
     #[error("the copy that it shares with another file is gone from the store")]
@@ -83,11 +85,11 @@ impl Stamp {
             return Err(FileError::Replaced);
         }
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
-        let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        let marker = MarkerSpace::for_this_process().attribute();
-        if attributes.iter().any(|(name, _)| name == marker) {
+        // The list leaves our own attributes out, so the marker is asked for.
+        if stub::is_marked(file).map_err(FileError::Marker)? {
             return Err(FileError::IsStub);
         }
+        let attributes = xattrs::list(file).map_err(FileError::Read)?;
         Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
     }
 
