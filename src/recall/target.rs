@@ -10,6 +10,10 @@ use crate::stub::{self, Marker, MarkerSpace, Placement, begin_fill};
 use std::fs::File;
 use std::io;
 
+/// What a marker on the wrong inode tells a person.
+const FOREIGN: &str = "it is a copy of a stub without its data; recall the original and copy it \
+                       again, or remove the attribute trusted.hsm (user.hsm) if its bytes are right";
+
 /// A file to recall; `row` is what the state DB knows of it.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -60,8 +64,12 @@ pub(super) fn open(
             marker
         }
         Placement::Changed { why, .. } => {
-            return Err(FileError::Conflict(format!("it was written to while it was a stub: {why}")));
+            return Err(FileError::Conflict(format!(
+                "it was written to while it was a stub: {why}; hsm recall --discard-local throws \
+                 that away and brings the copy back, to keep it copy the file elsewhere first"
+            )));
         }
+        Placement::Foreign(_) => return Err(FileError::Conflict(FOREIGN.into())),
         other => return Err(FileError::Conflict(format!("it is {}", other.describe()))),
     };
     // An ordinary user's marker could be forged by the owner of the file: it
