@@ -4,6 +4,7 @@
 
 #![allow(dead_code)] // each suite uses its part
 
+pub mod held;
 pub mod snapshot;
 pub mod trees;
 
@@ -137,9 +138,7 @@ impl Sandbox {
     }
 
     pub fn hsm<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
-        let mut command = self.command(args);
-        let output = command.output().expect("hsm starts");
-        Ran { what: format!("{command:?}"), output }
+        Ran::of(&mut self.command(args))
     }
 
     /// `hsm` with relative names below the tree turned into paths.
@@ -168,6 +167,12 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Runs any command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("the command starts");
+        Self { what: format!("{command:?}"), output }
+    }
+
     pub fn code(&self) -> i32 {
         self.output.status.code().unwrap_or(-1)
     }
