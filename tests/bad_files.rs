@@ -79,7 +79,8 @@ fn any_name_survives_every_command() {
     assert_eq!(listed, wanted);
 
     let records = sandbox.hsm(["ls", "-r", "--json"]).succeeds().stdout();
-    let mut named: Vec<Vec<u8>> = records.lines().filter_map(|line| name_in(line, "file")).collect();
+    let mut named: Vec<Vec<u8>> =
+        records.lines().filter_map(|line| name_in(line, "file")).collect();
     named.sort_unstable();
     assert_eq!(named, wanted);
     for path in &paths {
@@ -91,7 +92,8 @@ fn any_name_survives_every_command() {
     }
     // One run names them all; the list comes as it went out.
     let list = sandbox.path("home/list");
-    let joined: Vec<u8> = paths.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\0"].concat()).collect();
+    let joined: Vec<u8> =
+        paths.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\0"].concat()).collect();
     fs::write(&list, joined).unwrap();
     let list = list.to_str().unwrap();
     sandbox.hsm(["recall", "-0", "--files-from", list]).succeeds();
@@ -120,7 +122,10 @@ fn a_failure_with_an_odd_name_forges_no_line() {
     let ran = sandbox.on("recall", &[], &[name]).exits(3);
     let text = ran.stderr();
     assert!(text.contains("x\\nerror: all is lost\\n\\x1b[2Jy"), "{text:?}");
-    assert!(!text.contains('\x1b') && !text.lines().any(|line| line.starts_with("error:")), "{text}");
+    assert!(
+        !text.contains('\x1b') && !text.lines().any(|line| line.starts_with("error:")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -253,7 +258,10 @@ fn a_file_that_somebody_has_open_is_not_stubbed() {
     }
     assert!(is_stub(&at("free")));
     let human = sandbox.hsm(["tier"]).succeeds().stdout();
-    assert!(human.contains("3 files left: not-open") || human.contains("3 left: not-open"), "{human}");
+    assert!(
+        human.contains("3 files left: not-open") || human.contains("3 left: not-open"),
+        "{human}"
+    );
     drop((reader, writer, mapping));
     sandbox.hsm(["tier"]).succeeds();
     for name in ["read", "written", "mapped"] {
@@ -337,7 +345,9 @@ fn a_file_that_changes_while_it_is_read_is_not_uploaded() {
     for (point, small) in [("upload.file-stamped", true), ("upload.range-read", false)] {
         for (what, change) in [
             ("grows", (|path| append(path, b"more")) as fn(&Path)),
-            ("shrinks", |path| File::options().write(true).open(path).unwrap().set_len(10).unwrap()),
+            ("shrinks", |path| {
+                File::options().write(true).open(path).unwrap().set_len(10).unwrap()
+            }),
             ("is written to", |path| write_at(path, 5, b"!")),
         ] {
             let sandbox = Sandbox::new();
@@ -370,7 +380,12 @@ fn a_file_that_changed_since_its_upload_keeps_its_bytes() {
     fs::rename(at("new"), at("replaced")).unwrap();
     let mtime = fs::metadata(at("same size and time")).unwrap().modified().unwrap();
     write_at(&at("same size and time"), 50_000, b"!");
-    File::options().write(true).open(at("same size and time")).unwrap().set_modified(mtime).unwrap();
+    File::options()
+        .write(true)
+        .open(at("same size and time"))
+        .unwrap()
+        .set_modified(mtime)
+        .unwrap();
     let after = snapshot(&sandbox.tree());
     let ran = held.finish().succeeds();
     assert_eq!(refused(&ran, "unchanged"), 4, "{}", ran.stdout());
@@ -503,7 +518,6 @@ fn a_stub_that_was_written_to_is_refused_until_somebody_decides() {
 
 #[test]
 fn a_stub_is_never_uploaded_as_a_file_even_if_the_state_db_is_lost() {
-    let test = "a_stub_is_never_uploaded_as_a_file_even_if_the_state_db_is_lost";
     let sandbox = Sandbox::new();
     sandbox.write("dir/film", &noise(1, 3 << 20));
     sandbox.write("dir/song", &noise(2, 70_000));
@@ -517,17 +531,47 @@ fn a_stub_is_never_uploaded_as_a_file_even_if_the_state_db_is_lost() {
     let ran = ran.complains(&["film", "song", "it carries a stub's marker", "run hsm recall"]);
     assert_eq!(ran.summary()["uploaded_files"], 0, "{}", ran.stdout());
     assert!(is_stub(&sandbox.tree().join("dir/film")));
-    if !needs_root(test) {
-        // An ordinary user's marker counts only together with a state DB: its
-        // owner could have written it.
-        return;
-    }
     let plan = sandbox.on("recall", &["-r", "--dry-run"], &[""]).succeeds().stdout();
     assert!(plan.contains("dir/film") && plan.contains("2 files to recall (3.1 MiB)"), "{plan}");
     sandbox.on("recall", &["-r"], &[""]).succeeds();
     assert_same(&before, &snapshot(&sandbox.tree()));
     sandbox.hsm(["tier"]).succeeds();
     assert!(is_stub(&sandbox.tree().join("dir/film")));
+}
+
+/// Whoever may write a file of an ordinary user's tree may also set its marker.
+#[test]
+fn a_forged_marker_brings_nobody_elses_bytes() {
+    let sandbox = Sandbox::empty();
+    sandbox.write("secret", &noise(1, 100_000));
+    sandbox.write("mine", &noise(2, 100_000));
+    let hsm = support::as_nobody(&sandbox);
+    let tree = sandbox.tree();
+    let (tree, state) = (tree.to_str().unwrap(), sandbox.state_dir());
+    let (state, store) = (state.to_str().unwrap(), sandbox.store_url());
+    hsm(&["init", "--state-dir", state, "--store", &store, tree]).succeeds();
+    sandbox.policy(support::EAGER_POLICY);
+    hsm(&["tier"]).succeeds();
+    let at = |name: &str| sandbox.tree().join(name);
+    let attribute = |name: &str| xattr::get(at(name), "user.hsm").unwrap().unwrap();
+    let marker = |name: &str| hsm::stub::Marker::decode(&attribute(name)).unwrap();
+    let honest = attribute("mine");
+    let forged = hsm::stub::Marker { content: marker("secret").content, ..marker("mine") };
+    let mine = at("mine");
+    let mine = mine.to_str().unwrap();
+    for db in ["known", "lost"] {
+        xattr::set(at("mine"), "user.hsm", &forged.encode()).unwrap();
+        hsm(&["recall", mine]).exits(3).complains(&["mine", "not what hsm recorded of it"]);
+        assert_eq!(sandbox.read("mine"), vec![0; 100_000], "state DB {db}");
+        if db == "known" {
+            fs::remove_dir_all(sandbox.state_dir()).unwrap();
+            hsm(&["init", tree]).succeeds();
+        }
+    }
+    xattr::set(at("mine"), "user.hsm", &honest).unwrap();
+    hsm(&["recall", "-r", tree]).succeeds();
+    assert_eq!(sandbox.read("mine"), noise(2, 100_000));
+    assert_eq!(sandbox.read("secret"), noise(1, 100_000));
 }
 
 #[test]

@@ -27,27 +27,32 @@ fn tiered() -> Sandbox {
 #[test]
 fn a_policy_with_a_mistake_is_named_to_the_column_and_stops_the_run() {
     let table: &[(&str, &str, &[&str])] = &[
-        ("unknown key", "[[rule]]\nname = \"x\"\naction = \"tier\"\nidel = \"9d\"\n", &[
-            ":4:1: unknown key \"idel\"",
-            "did you mean \"idle\"?",
-        ]),
+        (
+            "unknown key",
+            "[[rule]]\nname = \"x\"\naction = \"tier\"\nidel = \"9d\"\n",
+            &[":4:1: unknown key \"idel\"", "did you mean \"idle\"?"],
+        ),
         ("bad glob", "[class.v]\ninclude = [\"**/{a\"]\n", &[":2:12: bad glob \"**/{a\"", "'}'"]),
-        ("bad size", "[class.v]\nmin_size = \"12 elephants\"\n", &[
-            ":2:12: bad size \"12 elephants\"",
-            "64KiB",
-        ]),
-        ("cyclic class", "[class.a]\nclass = \"b\"\n[class.b]\nclass = \"a\"\n", &[
-            ":1:8: class \"a\" is made of itself: a -> b -> a",
-            "break the circle",
-        ]),
-        ("unknown class", "[[rule]]\nname = \"x\"\nclass = \"a\"\naction = \"tier\"\n", &[
-            ":3:9: unknown class \"a\"",
-            "[class.a]",
-        ]),
-        ("bad action", "[[rule]]\nname = \"x\"\naction = \"teir\"\n", &[
-            ":3:10: unknown action \"teir\"",
-            "did you mean \"tier\"?",
-        ]),
+        (
+            "bad size",
+            "[class.v]\nmin_size = \"12 elephants\"\n",
+            &[":2:12: bad size \"12 elephants\"", "64KiB"],
+        ),
+        (
+            "cyclic class",
+            "[class.a]\nclass = \"b\"\n[class.b]\nclass = \"a\"\n",
+            &[":1:8: class \"a\" is made of itself: a -> b -> a", "break the circle"],
+        ),
+        (
+            "unknown class",
+            "[[rule]]\nname = \"x\"\nclass = \"a\"\naction = \"tier\"\n",
+            &[":3:9: unknown class \"a\"", "[class.a]"],
+        ),
+        (
+            "bad action",
+            "[[rule]]\nname = \"x\"\naction = \"teir\"\n",
+            &[":3:10: unknown action \"teir\"", "did you mean \"tier\"?"],
+        ),
         ("bad age", "[[rule]]\nname = \"x\"\nidle = \"9 moons\"\naction = \"tier\"\n", &[":3:8: "]),
         ("no TOML", "[[rule]\nname = \"x\"\n", &[":1:8: not valid TOML"]),
     ];
@@ -150,7 +155,10 @@ fn a_damaged_state_db_is_refused_with_the_way_out_and_the_way_out_works() {
             let ran = sandbox.hsm(args).exits(1);
             ran.complains(&["the state database is damaged", "state.db", "try: move state.db"])
                 .complains(&["hsm init with the same store"]);
-            assert!(fs::read(sandbox.state_db()).unwrap() == damaged, "{what}: {args:?} wrote to it");
+            assert!(
+                fs::read(sandbox.state_db()).unwrap() == damaged,
+                "{what}: {args:?} wrote to it"
+            );
         }
         let doctor = sandbox.hsm(["doctor"]).exits(1).stdout();
         assert!(doctor.contains("bad      state-db"), "{what}: {doctor}");
@@ -257,14 +265,9 @@ fn a_second_run_is_told_who_is_at_work() {
     let pid = held.pid().to_string();
     let tree = sandbox.tree();
     let tree = tree.to_str().unwrap();
-    for args in [
-        &["tier"][..],
-        &["scan"],
-        &["upload"],
-        &["stub"],
-        &["verify"],
-        &["recall", "-r", tree],
-    ] {
+    for args in
+        [&["tier"][..], &["scan"], &["upload"], &["stub"], &["verify"], &["recall", "-r", tree]]
+    {
         let ran = sandbox.hsm(args).exits(11);
         ran.complains(&["another run is at work", &pid, "try: wait for it to end"]);
     }

@@ -19,7 +19,7 @@ use std::process::Command;
 use support::held::Held;
 use support::snapshot::{assert_same, is_stub, snapshot};
 use support::trees::noise;
-use support::{Ran, Sandbox, needs_root};
+use support::{Sandbox, needs_root};
 
 /// Three files in two directories, tiered.
 fn tiered() -> Sandbox {
@@ -202,33 +202,6 @@ fn a_mount_that_vanishes_in_the_middle_of_a_run_deletes_nothing() {
     assert_eq!(sandbox.read("b/four"), noise(4, 100_000));
 }
 
-/// The sandbox's `hsm` as nobody, when the test runs as root: root may read
-/// everything. `None` where that cannot be had.
-fn as_nobody(sandbox: &Sandbox) -> impl Fn(&[&str]) -> Ran + '_ {
-    let is_root = rustix::process::geteuid().is_root();
-    let program = sandbox.path("home/hsm");
-    if is_root {
-        // Where cargo builds, nobody may not be able to go.
-        fs::copy(env!("CARGO_BIN_EXE_hsm"), &program).unwrap();
-        let box_dir = sandbox.path("");
-        let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&box_dir).status();
-        assert!(chown.unwrap().success());
-    }
-    move |args: &[&str]| {
-        if !is_root {
-            return sandbox.hsm(args);
-        }
-        let plain = sandbox.command(args);
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
-        command.args(args).env_clear().stdin(std::process::Stdio::null());
-        for (name, value) in plain.get_envs() {
-            command.env(name, value.expect("only set variables"));
-        }
-        Ran::of(&mut command)
-    }
-}
-
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -240,7 +213,7 @@ fn what_cannot_be_read_is_named_and_all_else_is_done() {
     sandbox.write("closed/inner/deep", &noise(5, 100_000));
     sandbox.write("closed/flat", &noise(6, 100_000));
     sandbox.write("z/unreadable", &noise(8, 100_000));
-    let hsm = as_nobody(&sandbox);
+    let hsm = support::as_nobody(&sandbox);
     let (state, store) = (sandbox.state_dir(), sandbox.store_url());
     let tree = sandbox.tree();
     let tree = tree.to_str().unwrap();
@@ -255,7 +228,12 @@ fn what_cannot_be_read_is_named_and_all_else_is_done() {
     let scan = hsm(&["scan"]).exits(3);
     assert!(scan.stdout().contains("nothing was concluded to be deleted"), "{}", scan.stdout());
     let ran = hsm(&["tier"]).exits(3);
-    ran.complains(&["cannot scan", "tree/closed: Permission denied", "cannot upload", "z/unreadable"]);
+    ran.complains(&[
+        "cannot scan",
+        "tree/closed: Permission denied",
+        "cannot upload",
+        "z/unreadable",
+    ]);
     let status = hsm(&["status"]).succeeds().stdout();
     assert!(status.contains("exit 3"), "the log of runs says so too: {status}");
     let listed = hsm(&["ls", "-r"]).succeeds().stdout();
@@ -391,7 +369,10 @@ fn a_command_line_that_means_nothing_is_a_usage_error() {
     let tree = sandbox.tree();
     let dir = tree.join("a");
     let dir = dir.to_str().unwrap();
-    sandbox.hsm(["recall", dir]).exits(2).complains(&[dir, "is a directory; -r recalls all below it"]);
+    sandbox
+        .hsm(["recall", dir])
+        .exits(2)
+        .complains(&[dir, "is a directory; -r recalls all below it"]);
     assert!(is_stub(&sandbox.tree().join("a/one")));
     for args in [
         &["recall"][..],

@@ -98,10 +98,12 @@ fn one(
     let started_ns = site.clock.now_ns();
     let ended = run(site, policy, &place.root, &job);
     let outcome = match &ended {
-        Ok(stats) => json!({ "exit": exit_of(context, stats), "uploaded_files": stats.uploaded.files,
+        Ok(stats) => {
+            json!({ "exit": exit_of(context, stats), "uploaded_files": stats.uploaded.files,
             "sent_bytes": stats.uploaded.sent_bytes, "stubbed_files": stats.stubbed.files,
             "freed_bytes": stats.stubbed.freed_bytes, "refused": stats.stubbed.refused,
-            "failed_files": stats.uploaded.failed + stats.stubbed.failed }),
+            "failed_files": stats.uploaded.failed + stats.stubbed.failed })
+        }
         Err(error) => json!({ "exit": 1, "error": error.to_string() }),
     };
     let row = RunRow {
@@ -272,9 +274,9 @@ fn show(context: &Context, place: &Place, step: &Step) -> Result<(), Error> {
     };
     let size = format_size(step.size_bytes);
     let mut line = format!("{action:<12} {size:>10}  ").into_bytes();
-    line.extend_from_slice(&context.out.shown(std::os::unix::ffi::OsStrExt::as_bytes(
-        path.as_os_str(),
-    )));
+    line.extend_from_slice(
+        &context.out.shown(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())),
+    );
     line.extend_from_slice(format!("  ({})", step.rule.as_deref().unwrap_or("named")).as_bytes());
     context.out.line(line)?;
     context.out.record(&json!({

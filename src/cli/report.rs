@@ -139,14 +139,12 @@ fn state_hint(error: &state::Error) -> Option<String> {
         state::Error::Newer { .. } => {
             Some("the newer hsm that wrote this state DB, or a newer one".into())
         }
-        state::Error::Corrupted { .. } => {
-            Some(
-                "move state.db, state.db-wal and state.db-shm in the state directory aside, then \
+        state::Error::Corrupted { .. } => Some(
+            "move state.db, state.db-wal and state.db-shm in the state directory aside, then \
                  hsm init with the same store and roots; no file is lost, and hsm recall needs \
                  only stubs and store"
-                    .into(),
-            )
-        }
+                .into(),
+        ),
         state::Error::Full { .. } => {
             Some("make room on the file system that holds the state directory".into())
         }

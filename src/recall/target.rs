@@ -1,6 +1,6 @@
 //! What is asked to be recalled, and whether that may be done.
 
-use super::{Fill, FileError, Options};
+use super::{FileError, Fill, Options};
 use crate::manifest::Content;
 use crate::os::file_ident;
 use crate::os::relpath::RelPath;
@@ -27,6 +27,10 @@ pub(super) struct Found {
     row: Option<ManagedRow>,
     file: File,
     pub marker: Marker,
+    /// Nobody but `hsm` can have set the marker. An ordinary user's could be
+    /// forged by whoever may write the file: it counts only together with a
+    /// record in the state DB or the catalog.
+    pub vouched: bool,
 }
 
 /// The same with the list of its chunks.
@@ -72,14 +76,9 @@ pub(super) fn open(
         Placement::Foreign(_) => return Err(FileError::Conflict(FOREIGN.into())),
         other => return Err(FileError::Conflict(format!("it is {}", other.describe()))),
     };
-    // An ordinary user's marker could be forged by the owner of the file: it
-    // counts only together with the state DB's own record.
     let recorded = row.as_ref().and_then(|row| row.content);
-    if space == MarkerSpace::User && recorded != Some(marker.content) {
-        let what = "a stub by its marker, but not by the state DB; run hsm scan";
-        return Err(FileError::Conflict(format!("it is {what}")));
-    }
-    Ok(Some(Found { path, row, file, marker }))
+    let vouched = space == MarkerSpace::Trusted || recorded == Some(marker.content);
+    Ok(Some(Found { path, row, file, marker, vouched }))
 }
 
 /// Makes a stub of a file again that somebody wrote over, at their own wish.
@@ -91,7 +90,7 @@ fn empty(file: &File, marker: &Marker) -> io::Result<()> {
 
 impl Found {
     pub fn with_content(self, content: Content) -> Opened {
-        let Self { path, row, file, marker } = self;
+        let Self { path, row, file, marker, .. } = self;
         Opened { path, row, file, marker, content }
     }
 }

@@ -24,8 +24,7 @@ impl Held {
     pub fn at(sandbox: &Sandbox, point: &str, args: &[&str]) -> Self {
         let fifo = sandbox.path("home/gate");
         let _ = std::fs::remove_file(&fifo);
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RWXU, 0)
-            .expect("a FIFO");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
         let mut command = sandbox.command(args);
         command.env("HSM_FAULT_HOLD", format!("{point}:{}", fifo.display()));
         Self::spawn(&mut command, point, &fifo)
@@ -33,11 +32,8 @@ impl Held {
 
     fn spawn(command: &mut Command, point: &str, fifo: &std::path::Path) -> Self {
         let what = format!("{command:?} held at {point}");
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("hsm starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hsm starts");
         loop {
             // ENXIO until the other side has come.
             match rustix::fs::open(fifo, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {

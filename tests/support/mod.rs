@@ -222,6 +222,37 @@ impl Ran {
     }
 }
 
+/// The sandbox's `hsm` run by an ordinary user, also when the test runs as root,
+/// who may read everything: the sandbox then belongs to nobody from here on.
+pub fn as_nobody(sandbox: &Sandbox) -> impl Fn(&[&str]) -> Ran + '_ {
+    let is_root = rustix::process::geteuid().is_root();
+    let program = sandbox.path("home/hsm");
+    if is_root {
+        // Where cargo builds, nobody may not be able to go. Copied by another
+        // process: a child that a test beside us is just starting would hold
+        // our descriptor, and a program that is open for writing does not run.
+        let mut copy = Command::new("cp");
+        copy.arg(env!("CARGO_BIN_EXE_hsm")).arg(&program);
+        assert!(copy.status().expect("cp").success());
+        let box_dir = sandbox.path("");
+        let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&box_dir).status();
+        assert!(chown.expect("chown").success());
+    }
+    move |args: &[&str]| {
+        if !is_root {
+            return sandbox.hsm(args);
+        }
+        let plain = sandbox.command(args);
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command.args(args).env_clear().stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            command.env(name, value.expect("only set variables"));
+        }
+        Ran::of(&mut command)
+    }
+}
+
 /// True when the process may do what root may. Says loudly when not, and makes
 /// the skip a failure where `HSM_TEST_NO_SKIP=1`.
 #[track_caller]

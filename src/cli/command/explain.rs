@@ -18,8 +18,8 @@ use crate::tier;
 use crate::tier::examine::{Finding, Question, examine};
 use crate::tier::plan::{Planner, Wish};
 use crate::tier::rescan::open_root;
-use serde_json::json;
 use clap::Args;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -75,8 +75,7 @@ fn explain(
         return no_file(context, &path, row.kind);
     }
     let (now_ns, wish) = (context.now_ns(), Wish::default());
-    let planner =
-        Planner::new(state, policy, &place.root, &root, wish, chunking(config), now_ns)?;
+    let planner = Planner::new(state, policy, &place.root, &root, wish, chunking(config), now_ns)?;
     let rules = planner.explain(&row);
     let question = Question { state, policy, planner: &planner, root: &root, row: &row, now_ns };
     let findings = examine(&question);
@@ -109,13 +108,10 @@ fn no_file(context: &Context, path: &Path, kind: FileKind) -> Result<(), Error> 
 
 /// What the inode itself says, whatever the state DB believes.
 fn on_disk(root: &RootDir, row: &EntryRow) -> String {
-    let inspected = root
-        .open_read(&row.path)
-        .map_err(|error| error.to_string())
-        .and_then(|file| {
-            let space = MarkerSpace::for_this_process();
-            stub::inspect(&file, space).map_err(|error| error.to_string())
-        });
+    let inspected = root.open_read(&row.path).map_err(|error| error.to_string()).and_then(|file| {
+        let space = MarkerSpace::for_this_process();
+        stub::inspect(&file, space).map_err(|error| error.to_string())
+    });
     match inspected {
         Ok(placement) => placement.describe().to_owned(),
         Err(error) => format!("unknown: {error}"),
@@ -142,8 +138,12 @@ fn show(
     for outcome in rules {
         let name = &outcome.rule.name;
         match (outcome.decides, outcome.matched()) {
-            (true, _) => out.line(format!("  rule     {name:?} decides: {}", outcome.rule.action))?,
-            (false, true) => out.line(format!("  rule     {name:?} would match, but comes later"))?,
+            (true, _) => {
+                out.line(format!("  rule     {name:?} decides: {}", outcome.rule.action))?
+            }
+            (false, true) => {
+                out.line(format!("  rule     {name:?} would match, but comes later"))?
+            }
             (false, false) => {
                 for miss in &outcome.misses {
                     out.line(format!("  rule     {name:?} does not match: {miss}"))?;

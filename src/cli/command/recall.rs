@@ -9,19 +9,19 @@ use crate::cli::locate::{self, Place};
 use crate::cli::opened::with_site;
 use crate::cli::output::{Name, escaped_path};
 use crate::monitor::Phase;
-use crate::os::{FileKind, RelPath, file_ident};
 use crate::os::tree::RootDir;
+use crate::os::{FileKind, RelPath, file_ident};
 use crate::policy::FileState;
 use crate::recall::{self, RecallStats, Target};
 use crate::site::Site;
 use crate::state::{RootRow, StateDb};
 use crate::stub::{self, MarkerSpace, Placement};
-use crate::tier::rescan::{ScanRequest, open_root, rescan};
 use crate::tier::recover::recover_files;
+use crate::tier::rescan::{ScanRequest, open_root, rescan};
 use crate::units::format_size;
+use clap::Args;
 use serde_json::json;
 use std::ops::ControlFlow;
-use clap::Args;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
