@@ -6,6 +6,7 @@ use super::args::PolicyFiles;
 use super::command::Outcome;
 use super::context::Context;
 use super::error::Error;
+use super::exit::Exit;
 use super::locate::{self, Place};
 use super::opened::{Catalog, chunking, with_site};
 use super::output::{Name, escaped_path};
@@ -47,7 +48,7 @@ pub fn execute(
     if roots.is_empty() {
         return Err(Error::NotInitialised("no root is registered".into()));
     }
-    let places = locate::places(&roots, paths)?;
+    let places = locate::existing_places(&roots, paths)?;
     if policy.rules().is_empty() && paths.is_empty() {
         let dir = escaped_path(&config.policy_dir);
         context.progress.warn(&format!(
@@ -104,10 +105,12 @@ fn one(
     let started_ns = site.clock.now_ns();
     let ended = run(site, policy, &place.root, &job);
     let outcome = match &ended {
-        Ok(stats) => json!({ "exit": 0, "uploaded_files": stats.uploaded.files,
+        Ok(stats) => {
+            json!({ "exit": exit_of(context, stats), "uploaded_files": stats.uploaded.files,
             "sent_bytes": stats.uploaded.sent_bytes, "stubbed_files": stats.stubbed.files,
             "freed_bytes": stats.stubbed.freed_bytes, "refused": stats.stubbed.refused,
-            "failed_files": stats.uploaded.failed + stats.stubbed.failed }),
+            "failed_files": stats.uploaded.failed + stats.stubbed.failed })
+        }
         Err(error) => json!({ "exit": 1, "error": error.to_string() }),
     };
     let row = RunRow {
@@ -120,6 +123,17 @@ fn one(
     let stats = ended?;
     totals.add(&stats);
     tell(context, place, &stats, parts)
+}
+
+/// How this root's part of the run ended, for the log of runs.
+fn exit_of(context: &Context, stats: &RunStats) -> u8 {
+    let unread = stats.scanned.as_ref().map_or(0, |scan| scan.seen.errors);
+    let exit = match () {
+        () if context.stop.requested() => Exit::Interrupted,
+        () if unread + stats.uploaded.failed + stats.stubbed.failed > 0 => Exit::SomeFailed,
+        () => Exit::Done,
+    };
+    exit.code()
 }
 
 /// Directories of our own, which no scan enters.

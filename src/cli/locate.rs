@@ -9,7 +9,9 @@ use super::error::Error;
 use super::output::escaped_path;
 use crate::os::RelPath;
 use crate::state::RootRow;
+use crate::tier::rescan::open_root;
 use std::ffi::OsString;
+use std::io::ErrorKind::NotFound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -40,6 +42,21 @@ pub fn places(roots: &[RootRow], paths: &[PathBuf]) -> Result<Vec<Place>, Error>
         return Ok(roots.iter().map(whole).collect());
     }
     paths.iter().map(|path| place(roots, path)).collect()
+}
+
+/// [`places`] that are there, of any kind. A root that is missing or another
+/// one is left to whoever opens it, which says more.
+pub fn existing_places(roots: &[RootRow], paths: &[PathBuf]) -> Result<Vec<Place>, Error> {
+    let places = places(roots, paths)?;
+    for place in &places {
+        let full = place.path.to_path(&place.root.path);
+        let gone = full.symlink_metadata().is_err_and(|error| error.kind() == NotFound);
+        if gone && open_root(&place.root).is_ok() {
+            let what = format!("there is no {}", escaped_path(&full));
+            return Err(Error::refused(what, "hsm ls, to see the names that are known"));
+        }
+    }
+    Ok(places)
 }
 
 fn outside(roots: &[RootRow], path: &Path) -> Error {

@@ -108,8 +108,15 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
     use tier::Error as Tier;
     Some(
         match error {
-            Tier::OpenRoot { .. } | Tier::OtherFileSystem { .. } | Tier::RootLooksEmpty { .. } => {
+            Tier::OpenRoot { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run it as the owner of these files, usually root"
+            }
+            Tier::OpenRoot { .. } | Tier::OtherFileSystem { .. } => {
                 "mount the file system that belongs there, then hsm doctor"
+            }
+            Tier::RootLooksEmpty { .. } => {
+                "mount the file system that belongs there, then hsm doctor; if it really was \
+                 emptied, put a file there"
             }
             Tier::Unguarded { .. } => {
                 "start a recall guard for this root, or set unguarded = true in the policy, which \
@@ -132,14 +139,20 @@ fn state_hint(error: &state::Error) -> Option<String> {
         state::Error::Newer { .. } => {
             Some("the newer hsm that wrote this state DB, or a newer one".into())
         }
-        state::Error::Corrupted { .. } => {
-            Some("move the state DB aside, then hsm init with the same store and roots".into())
-        }
+        state::Error::Corrupted { .. } => Some(
+            "move state.db, state.db-wal and state.db-shm in the state directory aside, then \
+                 hsm init with the same store and roots; no file is lost, and hsm recall needs \
+                 only stubs and store"
+                .into(),
+        ),
         state::Error::Full { .. } => {
             Some("make room on the file system that holds the state directory".into())
         }
         state::Error::Busy { .. } => {
             Some("the same command again, when the other run has ended".into())
+        }
+        state::Error::Open { .. } => {
+            Some("run it as the owner of the state directory, usually root".into())
         }
         _ => None,
     }

@@ -82,6 +82,10 @@ pub enum FileError {
     UnknownContent(crate::ids::ContentId),
     #[error("chunk {0} of its copy is in no pack that is known to be good")]
     ChunkLost(crate::ids::ChunkId),
+    #[error(
+        "its marker is not what hsm recorded of it, neither in the state DB nor in the catalog"
+    )]
+    Unvouched,
     #[error("write the file")]
     Write(#[source] io::Error),
     #[error("the recall was stopped")]
@@ -176,6 +180,10 @@ impl Recall<'_, '_> {
             }
             Err(error) => return Ok(self.fail(&path, &error)),
         };
+        let marker = &found.marker;
+        if !found.vouched && !self.catalog.was_uploaded(self.site, marker.content, marker.ident)? {
+            return Ok(self.fail(&path, &FileError::Unvouched));
+        }
         let Some(content) = self.content_of(&found.marker)? else {
             let error = FileError::UnknownContent(found.marker.content);
             return Ok(self.fail(&path, &error));

@@ -25,7 +25,10 @@ use std::os::unix::fs::FileExt;
 
 /// Why a stub with local data is not touched.
 pub(super) fn written_over(why: &str) -> FileError {
-    FileError::Conflict(format!("it was written to while it was a stub: {why}"))
+    FileError::Conflict(format!(
+        "it was written to while it was a stub: {why}; hsm recall --discard-local throws that \
+         away and brings the copy back, to keep it copy the file elsewhere first"
+    ))
 }
 
 /// Makes the file a stub again if all its local bytes are those of `content`;

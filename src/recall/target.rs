@@ -12,6 +12,10 @@ use crate::stub::{self, Marker, MarkerSpace, Placement, begin_fill};
 use std::fs::File;
 use std::io;
 
+/// What a marker on the wrong inode tells a person.
+const FOREIGN: &str = "it is a copy of a stub without its data; recall the original and copy it \
+                       again, or remove the attribute trusted.hsm (user.hsm) if its bytes are right";
+
 /// A file to recall; `row` is what the state DB knows of it.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -27,6 +31,10 @@ pub(super) struct Found {
     pub marker: Marker,
     /// Local data stand where a stub has its hole: see [`residue`].
     residue: bool,
+    /// Nobody but `hsm` can have set the marker. An ordinary user's could be
+    /// forged by whoever may write the file: it counts only together with a
+    /// record in the state DB or the catalog.
+    pub vouched: bool,
 }
 
 /// The same with the list of its chunks.
@@ -81,16 +89,12 @@ pub(super) fn open(
             residue = true;
             marker
         }
+        Placement::Foreign(_) => return Err(FileError::Conflict(FOREIGN.into())),
         other => return Err(FileError::Conflict(format!("it is {}", other.describe()))),
     };
-    // An ordinary user's marker could be forged by the owner of the file: it
-    // counts only together with the state DB's own record.
     let recorded = row.as_ref().and_then(|row| row.content);
-    if space == MarkerSpace::User && recorded != Some(marker.content) {
-        let what = "a stub by its marker, but not by the state DB; run hsm scan";
-        return Err(FileError::Conflict(format!("it is {what}")));
-    }
-    Ok(Opening::Stub(Box::new(Found { path, row, file, marker, residue })))
+    let vouched = space == MarkerSpace::Trusted || recorded == Some(marker.content);
+    Ok(Opening::Stub(Box::new(Found { path, row, file, marker, residue, vouched })))
 }
 
 /// Makes a stub of a file again that somebody wrote over, at their own wish.
@@ -110,7 +114,7 @@ impl Found {
         catalog: &mut Catalog,
         space: MarkerSpace,
     ) -> Result<Result<Opened, FileError>, Error> {
-        let Self { path, row, file, marker, residue } = self;
+        let Self { path, row, file, marker, residue, .. } = self;
         if residue && let Err(error) = residue::discard(site, catalog, &file, space, &content)? {
             return Ok(Err(error));
         }

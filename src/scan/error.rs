@@ -10,7 +10,7 @@ pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 /// Every way a scan can end without its result.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read the root {}", path.display())]
+    #[error("cannot scan {}", path.display())]
     Root { path: PathBuf, source: io::Error },
     /// Another directory or file system is at the root's path now; nothing that
     /// this scan saw or did not see may be believed.

@@ -6,10 +6,10 @@
 
 use super::Site;
 use crate::chunk::ChunkSlot;
-use crate::ids::{ChunkId, ContentId, PackId};
+use crate::ids::{ChunkId, ContentId, FileIdent, PackId};
 use crate::manifest::{self, Content, Record, decode_segment, keys};
 use crate::store;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Why the catalog could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,24 @@ struct Read {
     contents: HashMap<ContentId, Content>,
     chunks: HashMap<ChunkId, (PackId, ChunkSlot)>,
     packs: HashMap<PackId, u64>,
+    /// Which inode (number, generation) was uploaded with which content.
+    owners: HashSet<(ContentId, u64, u32)>,
 }
 
 impl Catalog {
     /// The chunk list of a content.
     pub fn content(&mut self, site: &Site<'_>, id: ContentId) -> Result<Option<Content>, Error> {
         Ok(self.read(site)?.contents.get(&id).cloned())
+    }
+
+    /// Some log says that this very inode was uploaded with this content.
+    pub fn was_uploaded(
+        &mut self,
+        site: &Site<'_>,
+        id: ContentId,
+        ident: FileIdent,
+    ) -> Result<bool, Error> {
+        Ok(self.read(site)?.owners.contains(&(id, ident.ino, ident.generation)))
     }
 
     /// Where a chunk is.
@@ -86,7 +98,9 @@ fn enter(read: &mut Read, record: Record) {
         }
         Record::File(file) => {
             if let Some(content) = file.content_list() {
-                read.contents.insert(content.id(), content);
+                let id = content.id();
+                read.owners.insert((id, file.ino, file.generation));
+                read.contents.insert(id, content);
             }
         }
         _ => {}

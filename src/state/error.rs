@@ -4,7 +4,7 @@
 
 use crate::ids::{FileIdent, PackId};
 use crate::policy::FileState;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -24,9 +24,7 @@ pub enum Error {
     Newer { path: PathBuf, found: i64, known: i64 },
     /// Damaged, or no state DB of `hsm` at all. It is disposable: nothing in it
     /// is the only record of a file's bytes.
-    #[error(
-        "the state database is damaged ({detail}); move it aside and run `hsm init` with the same store"
-    )]
+    #[error("the state database is damaged ({detail})")]
     Corrupted { detail: String },
     #[error("no space left for the state database, {operation}")]
     Full { operation: &'static str, source: rusqlite::Error },
@@ -52,6 +50,17 @@ impl Error {
     /// A value in a row that no version of `hsm` writes.
     pub(super) fn bad_value(what: &'static str, value: impl std::fmt::Debug) -> Self {
         Self::Corrupted { detail: format!("{what} {value:?}") }
+    }
+
+    /// Names the file in an error that says what is wrong, but not with which.
+    pub(super) fn located(self, path: &Path) -> Self {
+        match self {
+            Self::Corrupted { detail } if !detail.contains(&*path.to_string_lossy()) => {
+                Self::Corrupted { detail: format!("{}: {detail}", path.display()) }
+            }
+            Self::Query { source, .. } => Self::Open { path: path.to_owned(), source },
+            other => other,
+        }
     }
 
     /// Tells the kinds apart by SQLite's primary result code.

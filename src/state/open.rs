@@ -62,17 +62,23 @@ impl StateDb {
     /// Opens an existing DB for reading and writing and brings an older schema
     /// up to date.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let found = migrations::version(&conn, path)?;
-        migrations::migrate(&mut conn, found)?;
-        Self::from_connection(conn)
+        let opened = || {
+            let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            let found = migrations::version(&conn, path)?;
+            migrations::migrate(&mut conn, found)?;
+            Self::from_connection(conn)
+        };
+        opened().map_err(|error| error.located(path))
     }
 
     /// Opens an existing DB without ever writing to it.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        migrations::version(&conn, path)?;
-        Self::from_connection(conn)
+        let opened = || {
+            let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            migrations::version(&conn, path)?;
+            Self::from_connection(conn)
+        };
+        opened().map_err(|error| error.located(path))
     }
 
     fn from_connection(conn: Connection) -> Result<Self> {

@@ -63,11 +63,13 @@ pub fn run(
         let request = ScanRequest { under, skip: job.skip.clone(), threads: 0 };
         stats.scanned = Some(rescan::rescan(&mut site.ground(), row, &root, &request)?);
     }
+    crate::fault::point("tier.scanned");
     stats.pressure = pressure(policy, &root)?;
     let mut runner = Runner { site, policy, row, root: &root, job, clockwork };
     if job.upload && !runner.site.stop.requested() {
         stats.uploaded = runner.upload(stats.pressure)?;
     }
+    crate::fault::point("tier.uploaded");
     if job.stub && !runner.site.stop.requested() {
         stats.stubbed = runner.stub(stats.pressure)?;
     }

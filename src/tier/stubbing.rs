@@ -299,7 +299,14 @@ impl Bench<'_> {
             mtime_ns: row.mtime_ns,
             ctime_ns: row.ctime_ns,
         };
-        let file = self.root.open_free(&row.path).map_err(io("open the file"))?;
+        let file = match self.root.open_free(&row.path) {
+            Ok(file) => file,
+            Err(source) => {
+                // Nobody may write such a file, not even root: that has a name.
+                self.root.stat(&row.path).map_or(Ok(()), |stat| conditions::mutable(&stat))?;
+                return Err(io("open the file")(source));
+            }
+        };
         stub::check_unchanged(&file, &expected).map_err(changed)?;
         if owner_write::is_writable(&file).map_err(io("look at the descriptor"))? {
             return Ok((file, expected));

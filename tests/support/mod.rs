@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each suite uses its part
 
 pub mod dice;
+pub mod held;
 pub mod snapshot;
 pub mod trees;
 
@@ -138,9 +139,7 @@ impl Sandbox {
     }
 
     pub fn hsm<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
-        let mut command = self.command(args);
-        let output = command.output().expect("hsm starts");
-        Ran { what: format!("{command:?}"), output }
+        Ran::of(&mut self.command(args))
     }
 
     /// `hsm` with relative names below the tree turned into paths.
@@ -169,6 +168,12 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Runs any command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("the command starts");
+        Self { what: format!("{command:?}"), output }
+    }
+
     pub fn code(&self) -> i32 {
         self.output.status.code().unwrap_or(-1)
     }
@@ -215,6 +220,37 @@ impl Ran {
         let text = self.stdout();
         let last = text.lines().last().unwrap_or_else(|| panic!("no output: {}", self.what));
         serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {last}"))
+    }
+}
+
+/// The sandbox's `hsm` run by an ordinary user, also when the test runs as root,
+/// who may read everything: the sandbox then belongs to nobody from here on.
+pub fn as_nobody(sandbox: &Sandbox) -> impl Fn(&[&str]) -> Ran + '_ {
+    let is_root = rustix::process::geteuid().is_root();
+    let program = sandbox.path("home/hsm");
+    if is_root {
+        // Where cargo builds, nobody may not be able to go. Copied by another
+        // process: a child that a test beside us is just starting would hold
+        // our descriptor, and a program that is open for writing does not run.
+        let mut copy = Command::new("cp");
+        copy.arg(env!("CARGO_BIN_EXE_hsm")).arg(&program);
+        assert!(copy.status().expect("cp").success());
+        let box_dir = sandbox.path("");
+        let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(&box_dir).status();
+        assert!(chown.expect("chown").success());
+    }
+    move |args: &[&str]| {
+        if !is_root {
+            return sandbox.hsm(args);
+        }
+        let plain = sandbox.command(args);
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command.args(args).env_clear().stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            command.env(name, value.expect("only set variables"));
+        }
+        Ran::of(&mut command)
     }
 }
 

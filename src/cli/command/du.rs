@@ -63,6 +63,9 @@ pub fn run(context: &Context, args: &DuArgs) -> Result<Outcome, Error> {
     let mut total = Weight::default();
     context.out.line(format!("{:>10}  {:>10}  {:>10}  path", "size", "here", "in store"))?;
     for place in locate::places(&state.roots()?, &args.paths)? {
+        if !place.path.is_root() && state.entry_at(place.root.id, &place.path)?.is_none() {
+            return Err(super::ls::unknown(&place));
+        }
         for (dir, weight) in weigh(&state, &place, args.depth)? {
             if dir == place.path {
                 total.add(weight);

@@ -9,6 +9,7 @@ use crate::cli::locate::{self, Place};
 use crate::cli::opened::chunking;
 use crate::cli::output::{Name, escaped_path};
 use crate::config::Config;
+use crate::os::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{PolicySet, RuleOutcome};
 use crate::state::{EntryRow, StateDb};
@@ -19,7 +20,7 @@ use crate::tier::plan::{Planner, Wish};
 use crate::tier::rescan::open_root;
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,9 +65,15 @@ fn explain(
 ) -> Result<(), Error> {
     let root = open_root(&place.root)?;
     let path = place.path.to_path(&place.root.path);
+    if place.path.is_root() {
+        return no_file(context, &path, FileKind::Dir);
+    }
     let row = state
         .entry_at(place.root.id, &place.path)?
         .ok_or(tier::Error::NotScanned { path: path.clone() })?;
+    if row.kind != FileKind::File {
+        return no_file(context, &path, row.kind);
+    }
     let (now_ns, wish) = (context.now_ns(), Wish::default());
     let planner = Planner::new(state, policy, &place.root, &root, wish, chunking(config), now_ns)?;
     let rules = planner.explain(&row);
@@ -88,6 +95,17 @@ fn explain(
     }))
 }
 
+/// Only regular files have states and conditions.
+fn no_file(context: &Context, path: &Path, kind: FileKind) -> Result<(), Error> {
+    let kind = kind.as_str();
+    context.out.line(escaped_path(path))?;
+    context.out.line(format!("  state    - (a {kind}: only regular files are tiered)"))?;
+    context.out.record(&json!({
+        "type": "explanation", "path": Name::of(path), "state": null, "on_disk": format!("a {kind}"),
+        "rules": [], "conditions": [],
+    }))
+}
+
 /// What the inode itself says, whatever the state DB believes.
 fn on_disk(root: &RootDir, row: &EntryRow) -> String {
     let inspected = root.open_read(&row.path).map_err(|error| error.to_string()).and_then(|file| {
@@ -102,7 +120,7 @@ fn on_disk(root: &RootDir, row: &EntryRow) -> String {
 
 fn show(
     context: &Context,
-    path: &std::path::Path,
+    path: &Path,
     row: &EntryRow,
     on_disk: &str,
     rules: &[RuleOutcome<'_>],

@@ -75,7 +75,12 @@ pub fn change(context: &Context, change: &Change) -> Result<Outcome, Error> {
         return Ok(Outcome::done().with("paths", 0));
     }
     let roots = context.state_read_only(&config)?.roots()?;
-    let places = locate::places(&roots, &change.paths)?;
+    // A pin on a name that is not there is a typing error that would be found
+    // when the file is gone; to unpin what is gone is not.
+    let places = match change.pin {
+        Pin::None => locate::places(&roots, &change.paths)?,
+        _ => locate::existing_places(&roots, &change.paths)?,
+    };
     let mut state = match change.dry_run {
         true => None,
         false => Some(context.state(&config)?),

@@ -9,12 +9,13 @@ use crate::cli::locate::{self, Place};
 use crate::cli::opened::{Catalog, with_site};
 use crate::cli::output::{Name, escaped_path};
 use crate::monitor::Phase;
-use crate::os::file_ident;
 use crate::os::tree::RootDir;
+use crate::os::{FileKind, RelPath, file_ident};
 use crate::policy::FileState;
 use crate::recall::{self, RecallStats, Target};
 use crate::site::Site;
 use crate::state::{RootRow, StateDb};
+use crate::stub::{self, MarkerSpace, Placement};
 use crate::tier::recover::recover_files;
 use crate::tier::rescan::{ScanRequest, open_root, rescan};
 use crate::units::format_size;
@@ -165,25 +166,51 @@ fn targets(state: &StateDb, job: &RootJob) -> Result<Vec<Target>, Error> {
             targets.push(Target { path: row.path.clone(), row: Some(row) });
             ControlFlow::Continue(())
         })?;
+        unknown_stubs(state, job, place, &mut targets)?;
     }
     Ok(targets)
+}
+
+/// Stubs that the state DB takes for ordinary files: it was lost and made
+/// again, or they came here with their inode. The marker is enough.
+fn unknown_stubs(
+    state: &StateDb,
+    job: &RootJob,
+    place: &Place,
+    targets: &mut Vec<Target>,
+) -> Result<(), Error> {
+    let is_stub = |path: &RelPath| {
+        let file = job.root.open_read(path).ok()?;
+        let placement = stub::inspect(&file, MarkerSpace::for_this_process()).ok()?;
+        Some(matches!(placement, Placement::Stub(_) | Placement::Filling(_)))
+    };
+    state.for_each_entry(job.row.id, Some(&place.path), &mut |entry| {
+        let hollow = entry.kind == FileKind::File && entry.allocated_bytes < entry.size_bytes;
+        if hollow && entry.file.is_none() && is_stub(&entry.path) == Some(true) {
+            targets.push(Target { path: entry.path, row: None });
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(())
 }
 
 fn show(context: &Context, state: &StateDb, jobs: &[RootJob]) -> Result<Outcome, Error> {
     let (mut files, mut bytes) = (0u64, 0);
     for job in jobs {
         for target in targets(state, job)? {
-            let Some(row) = target.row.filter(|row| row.state != FileState::Uploaded) else {
-                continue;
+            let size_bytes = match &target.row {
+                Some(row) if row.state == FileState::Uploaded => continue,
+                Some(row) => row.size_bytes,
+                None => job.root.stat(&target.path).map_or(0, |stat| stat.size_bytes),
             };
             let path = target.path.to_path(&job.row.path);
             files += 1;
-            bytes += row.size_bytes;
-            let size = format_size(row.size_bytes);
+            bytes += size_bytes;
+            let size = format_size(size_bytes);
             context.out.line(format!("recall {size:>10}  {}", escaped_path(&path)))?;
             context.out.record(&json!({
                 "type": "step", "path": Name::of(&path), "action": "recall",
-                "size_bytes": row.size_bytes,
+                "size_bytes": size_bytes,
             }))?;
         }
     }

@@ -71,7 +71,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Error> {
     }
     let config = context.config()?;
     let roots = context.state_read_only(&config)?.roots()?;
-    let places = locate::places(&roots, &args.paths)?;
+    let places = locate::existing_places(&roots, &args.paths)?;
     let locked: Vec<RootRow> = places.iter().map(|place| place.root.clone()).collect();
     let mut totals = VerifyStats::default();
     let mut broken = None;

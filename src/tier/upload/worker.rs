@@ -109,6 +109,7 @@ impl<'a> Worker<'a> {
         self.use_level(request.how.level);
         let file = self.shared.root.open_read(&request.path).map_err(FileError::Read)?;
         let stamp = Stamp::take(&file, &request)?;
+        crate::fault::point("upload.file-stamped");
         let extents = extents_of(&file, &stamp)?;
         let mut pieces = vec![];
         let mut at = 0;
@@ -131,6 +132,7 @@ impl<'a> Worker<'a> {
     fn read_range(&mut self, ticket: Ticket, large: &LargeFile, range: Range<u64>) -> Part {
         self.use_level(large.request.how.level);
         let chunk = self.read_chunk(&large.file, range, large.request.how.dedup);
+        crate::fault::point("upload.range-read");
         part_of(ticket, large, chunk)
     }
 

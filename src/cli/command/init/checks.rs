@@ -136,7 +136,14 @@ fn add_roots(plan: &mut Plan, named: &[PathBuf]) -> Result<(), Error> {
     let mut all = recorded_roots(&plan.state_dir)?;
     let recorded = all.clone();
     for root in named {
-        let path = root.canonicalize().map_err(Error::io("find the root", root))?;
+        let path = match root.canonicalize() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let what = format!("there is no directory {}", escaped_path(root));
+                let hint = "hsm init again, once it was made or what belongs there is mounted";
+                return Err(Error::refused(what, hint));
+            }
+            found => found.map_err(Error::io("find the root", root))?,
+        };
         if !all.contains(&path) {
             all.push(path);
         }
@@ -144,7 +151,9 @@ fn add_roots(plan: &mut Plan, named: &[PathBuf]) -> Result<(), Error> {
     let own = own_places(plan)?;
     for path in all {
         if let Some(objection) = paths::objection(&path, &roots_beside(plan, &recorded), &own) {
-            return Err(Error::refused(objection, "hsm init with a directory of its own"));
+            let hint = "hsm init with directories that neither hold nor lie in one another, \
+                        the store, the state directory, the key or the configuration";
+            return Err(Error::refused(objection, hint));
         }
         if recorded.contains(&path) {
             plan.known_roots.push(path);
