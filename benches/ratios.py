@@ -2,14 +2,17 @@
 """Times hsm against the tools people know, interleaved, and prints ratios.
 
     cargo build --release
-    benches/ratios.py scan|upload|recall|stub|small|all [--rounds N] [--scale F] [--dir DIR]
+    benches/ratios.py scan|small|recall|stub|upload|all [--rounds N] [--scale F] [--dir DIR]
 
 Every comparison runs A B A B ... in one go and quotes the median of the
-per-round ratios: absolute times of a shared machine mean little. Peers that are
-not installed (restic, rclone, rustic) are left out and said so. `stub` needs
-root (it makes a journaled ext4 image). Nothing here is a test: no figure fails.
+per-round ratios: absolute times of a shared machine mean little. Dirty pages
+are written back before each timed command, so that none pays for another's.
+Peers that are not installed (restic, rclone, rustic) are left out and said so.
+`stub` needs root (it makes a journaled ext4 image). Nothing here is a test: no
+figure fails.
 """
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -35,6 +38,7 @@ class Run:
     """One finished process: wall seconds, CPU seconds, peak memory."""
 
     def __init__(self, argv, env=None, cwd=None):
+        os.sync()
         start = time.monotonic()
         child = subprocess.Popen(argv, env=env, cwd=cwd, stdout=subprocess.DEVNULL,
                                  stderr=subprocess.PIPE)
@@ -58,22 +62,36 @@ def table(title, runs, ours):
               f"{max(r.rss_mib for r in rounds):>7.0f}   {statistics.median(ratios):.2f}x")
 
 
+def apart(make, *args):
+    """Runs `make` in a child: a process counts the memory of who started it as
+    its own peak, so this one stays small."""
+    child = os.fork()
+    if child == 0:
+        try:
+            make(*args)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if os.waitpid(child, 0)[1] != 0:
+        sys.exit(f"{make.__name__} failed")
+
+
 class Place:
     """A directory with a tree, a store, and one hsm of its own."""
 
-    def __init__(self, base, name, action="tier"):
-        self.base = os.path.join(base, name)
-        self.tree = os.path.join(self.base, "tree")
+    def __init__(self, base, action="tier", tree=None):
+        self.base = os.path.join(base, "hsm")
+        self.tree = tree or os.path.join(base, "tree")
         self.action = action
         os.makedirs(self.tree, exist_ok=True)
-        self.env = dict(os.environ, HSM_CONFIG=os.path.join(self.base, "conf/config.toml"),
-                        HSM_STATE_DIR=os.path.join(self.base, "state"))
+        self.env = dict(os.environ, HSM_CONFIG=os.path.join(self.base, "conf/config.toml"))
 
     def fresh(self):
-        for part in ("conf", "state", "store"):
-            shutil.rmtree(os.path.join(self.base, part), ignore_errors=True)
+        """An empty store and state DB."""
+        shutil.rmtree(self.base, ignore_errors=True)
         os.makedirs(os.path.join(self.base, "store"))
-        self.hsm("init", "--store", f"file://{self.base}/store", self.tree)
+        self.hsm("init", "--store", f"file://{self.base}/store",
+                 "--state-dir", f"{self.base}/state", self.tree)
         policies = os.path.join(self.base, "conf/policies.d")
         shutil.rmtree(policies, ignore_errors=True)
         os.makedirs(policies)
@@ -88,14 +106,14 @@ def noise(rng, size):
     return rng.randbytes(size)
 
 
+WORDS = [b"%x" % (n * n * 2654435761 % 2**(8 + n % 36)) for n in range(1, 30_001)]
+WEIGHTS = list(itertools.accumulate(1 / n for n in range(1, 30_001)))
+
+
 def text(rng, size):
-    words = [rng.randbytes(rng.randint(2, 9)).hex() for _ in range(2000)]
-    out, length = [], 0
-    while length < size:
-        word = words[int(rng.paretovariate(0.6)) % 2000]
-        out.append(word)
-        length += len(word) + 1
-    return " ".join(out).encode()[:size]
+    """Words by Zipf's law: zstd -1 leaves about 40 % of it, as of real text."""
+    words = rng.choices(WORDS, cum_weights=WEIGHTS, k=size // 6)
+    return b" ".join(words)[:size].ljust(size)
 
 
 def write(path, data):
@@ -115,18 +133,22 @@ def have(*names):
     return found
 
 
-def scan(base, rounds, scale):
-    place = Place(base, "scan")
-    files = int(1_000_000 * scale)
-    print(f"making {files} files in {files // 100} directories ...")
+def empty_files(tree, files):
     for d in range(files // 100):
-        path = f"{place.tree}/d{d // 100:03}/d{d % 100:02}"
+        path = f"{tree}/d{d // 100:03}/d{d % 100:02}"
         os.makedirs(path)
         for f in range(100):
             fd = os.open(f"{path}/file{f:03}.dat", os.O_CREAT | os.O_WRONLY)
             if f % 10 == 0:
                 os.write(fd, b"x" * 100)
             os.close(fd)
+
+
+def scan(base, rounds, scale):
+    place = Place(base)
+    files = int(1_000_000 * scale)
+    print(f"making {files} files in {files // 100} directories ...")
+    apart(empty_files, place.tree, files)
     find = ["find", place.tree, "-printf", "%s %T@ %p\\n"]
     runs = {"hsm scan, fresh state DB": [], "find -printf": [], "hsm scan, unchanged": []}
     Run(find)
@@ -137,33 +159,24 @@ def scan(base, rounds, scale):
         runs["hsm scan, unchanged"].append(place.hsm("scan"))
     table(f"scan of {files} files: fresh", runs, "hsm scan, fresh state DB")
     table("the same, seen from the unchanged rescan", runs, "hsm scan, unchanged")
-    shutil.rmtree(place.base)
 
 
 def mixed(tree, scale):
+    """2,000 files of 1 MiB and 20 of 200 MiB: half noise, 3/8 text, 1/8 duplicates."""
     rng = random.Random(7)
+    makers = [noise, text, noise, text, noise, text, noise]
     for i in range(int(2000 * scale)):
-        kind = i % 8
         path = f"{tree}/small/d{i // 100}/f{i}"
-        if kind == 7:
+        if i % 8 == 7:
             shutil.copy(f"{tree}/small/d{(i - 5) // 100}/f{i - 5}", path)
         else:
-            write(path, noise(rng, 1 << 20) if kind % 2 else text(rng, 1 << 20))
-    for i in range(int(20 * scale) or 1):
-        path = f"{tree}/large/f{i}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        block = text(rng, 4 << 20)
-        with open(path, "wb") as out:
+            write(path, makers[i % 8](rng, 1 << 20))
+    os.makedirs(f"{tree}/large")
+    for i in range(max(int(20 * scale), 1)):
+        with open(f"{tree}/large/f{i}", "wb") as out:
+            blocks = [makers[part % 7](rng, 4 << 20) for part in range(44)]
             for part in range(50):
-                if i % 3 == 0 and part % 2:
-                    block = text(rng, 4 << 20) if part % 10 == 1 else block[::-1]
-                    out.write(block)
-                elif i % 5 == 4 and i:
-                    with open(f"{tree}/large/f{i - 1}", "rb") as other:
-                        other.seek(part * (4 << 20))
-                        out.write(other.read(4 << 20))
-                else:
-                    out.write(noise(rng, 4 << 20))
+                out.write(blocks[0] if part % 8 == 7 else blocks[part - part // 8])
 
 
 def peers(base, tree, tools):
@@ -208,31 +221,37 @@ def upload_against(base, place, title, rounds, with_cp):
 
 
 def upload(base, rounds, scale):
-    place = Place(base, "upload", action="upload")
+    place = Place(base, action="upload")
     print("making the mixed tree ...")
-    mixed(place.tree, scale)
+    apart(mixed, place.tree, scale)
     upload_against(base, place, f"upload of a mixed tree ({scale} x 6 GiB)", rounds, False)
-    shutil.rmtree(place.base)
+
+
+def small_files(tree, count, size):
+    rng = random.Random(3)
+    for i in range(count):
+        half = size // 2
+        write(f"{tree}/d{i // 500}/f{i}", noise(rng, half) + text(rng, half))
 
 
 def small(base, rounds, scale):
-    place = Place(base, "small", action="upload")
-    rng = random.Random(3)
-    for i in range(int(50_000 * scale)):
-        write(f"{place.tree}/d{i // 500}/f{i}", noise(rng, 4096) + text(rng, 4096))
+    place = Place(base, action="upload")
+    apart(small_files, place.tree, int(50_000 * scale), 8 << 10)
     upload_against(base, place, f"upload of {int(50_000 * scale)} files of 8 KiB", rounds, True)
-    shutil.rmtree(place.base)
+
+
+def large_file(path, blocks):
+    """58 % text, 42 % noise."""
+    rng = random.Random(5)
+    with open(path, "wb") as out:
+        for part in range(blocks):
+            out.write((text if part % 12 < 7 else noise)(rng, 8 << 20))
 
 
 def recall(base, rounds, scale):
-    place = Place(base, "recall")
-    rng = random.Random(5)
+    place = Place(base)
     path = f"{place.tree}/file"
-    block = text(rng, 8 << 20)
-    with open(path, "wb") as out:
-        for part in range(int(128 * scale)):
-            out.write(block[part * 999:] + block[:part * 999] if part % 12 < 7
-                      else noise(rng, 8 << 20))
+    apart(large_file, path, int(128 * scale))
     size = os.path.getsize(path)
     tools = have("restic", "rustic", "rclone")
     plain = f"{base}/plain"
@@ -276,13 +295,8 @@ def stub(base, rounds, scale):
     os.makedirs(mount)
     Run(["mount", "-o", "loop", image, mount])
     try:
-        place = Place(mount, "stub")
-        place.env["HSM_STATE_DIR"] = f"{base}/stub-state"
-        rng = random.Random(9)
-        for i in range(files):
-            write(f"{place.tree}/d{i // 500}/f{i}", noise(rng, 64 << 10))
-        place.fresh()
-        shutil.rmtree(f"{base}/stub-state", ignore_errors=True)
+        place = Place(base, tree=f"{mount}/tree")
+        apart(small_files, place.tree, files, 64 << 10)
         place.fresh()
         place.hsm("scan")
         place.hsm("upload")

@@ -10,6 +10,7 @@ use super::error::{During, Error, Result};
 use super::migrations;
 use crate::fault;
 use crate::ids::{NodeId, StoreId};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
@@ -140,6 +141,9 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     conn.set_prepared_statement_cache_capacity(128);
     conn.busy_timeout(BUSY_TIMEOUT).map_err(opening)?;
     let operation = "opening it";
+    // A plan that never depends on the bound values: else every query that
+    // could use a partial index is parsed anew each time it is bound.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).during(operation)?;
     conn.pragma_update(None, "synchronous", "NORMAL").during(operation)?;
     conn.pragma_update(None, "foreign_keys", true).during(operation)?;
     conn.pragma_update(None, "mmap_size", 0).during(operation)?;
