@@ -193,6 +193,11 @@ fn stub_batch(
                 done.push((target.row.ident, ctime_ns));
                 site.monitor.advance(1, target.row.size_bytes);
             }
+            // Half-way through its marker or its punch: only a look at the inode
+            // tells what it is now, so it stays `stubbing` for the recovery.
+            Err(error @ NotStubbed::Stub(_)) => {
+                refuse(site, root, stats, &target.row, &error);
+            }
             Err(error) => {
                 undone.push(target.row.ident);
                 moved.extend(ctime_moved_by_us(root, &target.row));
