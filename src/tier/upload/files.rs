@@ -9,7 +9,7 @@ use crate::os::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
-use crate::stub;
+use crate::stub::{self, MarkerSpace, Placement};
 use crate::tier::commit::own_left_out;
 use std::fs::File;
 use std::io;
@@ -50,8 +50,8 @@ pub enum FileError {
     Replaced,
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
-    #[error("it carries a stub's marker: its local bytes are not its content; run hsm recall")]
-    IsStub,
+    #[error("it carries a stub's marker ({0}): its local bytes are not its content; run hsm recall")]
+    IsStub(&'static str),
     #[error("cannot tell whether it is a stub")]
     Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
@@ -74,7 +74,7 @@ pub struct Stamp {
 impl Stamp {
     /// Stamps an opened file; refuses one that is not what `request` names.
     pub fn take(file: &File, request: &Request) -> Result<Self, FileError> {
-        let stat = statx_fd(file).map_err(FileError::Read)?;
+        let mut stat = statx_fd(file).map_err(FileError::Read)?;
         if stat.kind != FileKind::File {
             return Err(FileError::NotRegular(stat.kind.as_str()));
         }
@@ -87,7 +87,8 @@ impl Stamp {
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
         // The list leaves our own attributes out, so the marker is asked for.
         if stub::is_marked(file).map_err(FileError::Marker)? {
-            return Err(FileError::IsStub);
+            drop_idle_marker(file)?;
+            stat = statx_fd(file).map_err(FileError::Read)?;
         }
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
         Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
@@ -106,6 +107,17 @@ impl Stamp {
             return Err(FileError::Changed("its metadata changed"));
         }
         Ok(())
+    }
+}
+
+/// A marker over bytes that are all here is left from a run that could not undo
+/// it and means nothing; any other says that the bytes are not the content.
+fn drop_idle_marker(file: &File) -> Result<(), FileError> {
+    let own = MarkerSpace::for_this_process();
+    match stub::inspect(file, own).map_err(FileError::Marker)? {
+        Placement::Marked(_) => stub::drop_marker(file, own).map_err(FileError::Marker),
+        Placement::Resident => Err(FileError::IsStub("another user's")),
+        other => Err(FileError::IsStub(other.describe())),
     }
 }
 
