@@ -209,6 +209,11 @@ fn stub_batch(
                 done.push((target.row.ident, ctime_ns));
                 site.monitor.advance(1, target.row.size_bytes);
             }
+            // Half-way through its marker or its punch: only a look at the inode
+            // tells what it is now, so it stays `stubbing` for the recovery.
+            Err(error @ NotStubbed::Stub(_)) => {
+                refuse(site, root, stats, &target.row, &error);
+            }
             Err(error) => {
                 if matches!(error, NotStubbed::Stub(_)) {
                     half_way = true;
