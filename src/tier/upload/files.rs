@@ -89,14 +89,15 @@ impl Stamp {
             return Err(FileError::Replaced);
         }
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
-        let attributes = xattrs::list(file).map_err(FileError::Read)?;
         let space = MarkerSpace::for_this_process();
-        if attributes.iter().any(|(name, _)| name == space.attribute()) {
+        // Asked for by name: a list leaves our own attributes out.
+        if xattrs::get(file, space.attribute()).map_err(FileError::Read)?.is_some() {
             return Err(FileError::IsStub);
         }
         if stub::is_marked_elsewhere(file, space).map_err(FileError::Marker)? {
             return Err(FileError::IsStubElsewhere);
         }
+        let attributes = xattrs::list(file).map_err(FileError::Read)?;
         Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
     }
 
