@@ -9,17 +9,17 @@
 
 #[path = "support/loopfs.rs"]
 mod loopfs;
+mod support;
 #[path = "properties/twins.rs"]
 mod twins;
-mod support;
 
 use loopfs::{FsKind, LoopFs};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use support::{Ran, Sandbox};
 use support::snapshot::{assert_same, is_stub, snapshot};
+use support::{Ran, Sandbox};
 use twins::{Bytes, Edit, Pick, Slot, Twins};
 
 /// Rules for hard links too, so that stubs with several names exist; one of the
@@ -223,7 +223,8 @@ fn cases(default: u32) -> u32 {
 
 /// Runs the property on trees below `parent`.
 fn holds_below(parent: &Path, cases: u32) {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 120, ..Config::default() };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 120, ..Config::default() };
     let stubs_seen = Cell::new(0);
     let sequences = proptest::collection::vec(op(), 5..40);
     let outcome = TestRunner::new(config).run(&sequences, |ops| {
