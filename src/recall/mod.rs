@@ -244,8 +244,8 @@ impl Recall<'_, '_> {
     fn check_space(&self, batch: &[Opened]) -> Result<(), Error> {
         let path = || self.root.path().to_owned();
         let needed_bytes: u64 = batch.iter().map(|opened| opened.content.data_bytes()).sum();
-        let free = FreeSpace::of(self.root)
-            .map_err(|source| Error::Space { path: path(), source })?;
+        let free =
+            FreeSpace::of(self.root).map_err(|source| Error::Space { path: path(), source })?;
         let available_bytes = free.available_bytes;
         if needed_bytes > 0 && needed_bytes.saturating_add(RESERVE_BYTES) > available_bytes {
             return Err(Error::NoSpace { path: path(), needed_bytes, available_bytes });

@@ -2,10 +2,10 @@
 
 use super::{Error, FileError, Fill, Options, residue};
 use crate::manifest::Content;
-use crate::os::{blocks, file_ident};
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
+use crate::os::{blocks, file_ident};
 use crate::site::{Catalog, Site};
 use crate::state::ManagedRow;
 use crate::stub::{self, Marker, MarkerSpace, Placement, begin_fill};

@@ -3,9 +3,9 @@
 
 use super::candidates::Entries;
 use super::plan::{Planner, Pressure, Wish, pressure, state_of};
+use super::rescan::ScanRequest;
 use super::stubbing::{self, StubStats};
 use super::upload::{self, UploadStats};
-use super::rescan::ScanRequest;
 use super::{Error, guarded, recover, rescan};
 use crate::chunk::Chunking;
 use crate::clock::Stopwatch;

@@ -187,11 +187,9 @@ fn stub_batch(
         judge,
     };
     let armed = in_parallel(site.workers, batch.iter().collect(), |target| bench.arm(target));
-    blocks::syncfs(root)
-        .map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
+    blocks::syncfs(root).map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
     crate::fault::point("stub.markers-flushed");
-    let outcomes =
-        in_parallel(site.workers, armed, |held| held.and_then(|held| punch(held)));
+    let outcomes = in_parallel(site.workers, armed, |held| held.and_then(|held| punch(held)));
     let (mut done, mut undone, mut moved) = (vec![], vec![], vec![]);
     for (target, outcome) in batch.iter().zip(outcomes) {
         match outcome {
@@ -256,9 +254,8 @@ impl Bench<'_> {
         let stat = statx_fd(&file).map_err(io("stat the file"))?;
         conditions::mutable(&stat)?;
         let lease = OwnedLease::acquire(file).map_err(io("take a lease on the file"))?;
-        let lease = lease.map_err(|_| {
-            Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped")
-        })?;
+        let lease = lease
+            .map_err(|_| Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped"))?;
         stub::check_unchanged(lease.file(), &expected).map_err(changed)?;
         (self.judge)(&row.path, &stat, row)?;
         let file = lease.file().try_clone().map_err(io("duplicate the descriptor"))?;
@@ -332,6 +329,8 @@ fn in_parallel<I: Send, O: Send>(
     });
     slots
         .into_iter()
-        .map(|slot| slot.into_inner().expect("no worker panicked").1.expect("every slot was worked"))
+        .map(|slot| {
+            slot.into_inner().expect("no worker panicked").1.expect("every slot was worked")
+        })
         .collect()
 }

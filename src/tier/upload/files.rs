@@ -4,8 +4,8 @@
 use crate::chunk::{Chunking, Codec};
 use crate::ids::{ChunkId, FileIdent};
 use crate::manifest::Piece;
-use crate::os::file_ident;
 use crate::os::RelPath;
+use crate::os::file_ident;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
