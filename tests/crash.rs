@@ -8,32 +8,14 @@
 
 mod support;
 
-use rand_like::Dice;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use support::dice::Dice;
 use support::snapshot::{Snapshot, assert_same, is_stub, snapshot};
 use support::trees::{noise, prose};
 use support::{Ran, Sandbox};
-
-/// A small generator, seeded so that a failing round can be run again.
-mod rand_like {
-    pub struct Dice(u64);
-
-    impl Dice {
-        pub fn new(seed: u64) -> Self {
-            Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-        }
-
-        pub fn below(&mut self, end: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % end
-        }
-    }
-}
 
 fn grow(sandbox: &Sandbox, generation: u64) {
     for file in 0..12u64 {

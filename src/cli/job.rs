@@ -7,7 +7,7 @@ use super::command::Outcome;
 use super::context::Context;
 use super::error::Error;
 use super::locate::{self, Place};
-use super::opened::{chunking, with_site};
+use super::opened::{Catalog, chunking, with_site};
 use super::output::{Name, escaped_path};
 use super::report;
 use crate::config::Config;
@@ -48,12 +48,19 @@ pub fn execute(
         return Err(Error::NotInitialised("no root is registered".into()));
     }
     let places = locate::places(&roots, paths)?;
+    if policy.rules().is_empty() && paths.is_empty() {
+        let dir = escaped_path(&config.policy_dir);
+        context.progress.warn(&format!(
+            "there are no rules in {dir}, so every file is left alone; try: hsm policy fields"
+        ));
+    }
     if dry_run {
         return plan(context, &config, &policy, &places, parts, context.now_ns());
     }
     let locked: Vec<RootRow> = places.iter().map(|place| place.root.clone()).collect();
+    let catalog = if parts.upload { Catalog::Written } else { Catalog::Untouched };
     let mut totals = Totals::default();
-    let failed = with_site(context, &config, &locked, |site| {
+    let failed = with_site(context, &config, &locked, catalog, |site| {
         let mut failed = None;
         for place in &places {
             if context.stop.requested() {

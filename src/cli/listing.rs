@@ -41,6 +41,17 @@ pub fn remote_bytes(entry: &EntryRow) -> u64 {
     }
 }
 
+/// Bytes on this file system. The last scan may have seen the file before it
+/// became a stub, or before a recall brought it back.
+pub fn local_bytes(entry: &EntryRow) -> u64 {
+    let recalled = entry.file.as_ref().is_some_and(|file| file.recalled_ns.is_some());
+    match state(entry) {
+        Some(FileState::Stub) => 0,
+        Some(FileState::Uploaded) if entry.allocated_bytes == 0 && recalled => entry.size_bytes,
+        _ => entry.allocated_bytes,
+    }
+}
+
 /// An entry as a JSON record.
 #[derive(Debug, Serialize)]
 pub struct Record<'a> {
@@ -76,7 +87,7 @@ impl<'a> Record<'a> {
             kind: kind_word(entry.kind),
             state: state(entry).map(FileState::as_str),
             size_bytes: entry.size_bytes,
-            allocated_bytes: entry.allocated_bytes,
+            allocated_bytes: local_bytes(entry),
             mode: entry.mode,
             uid: entry.uid,
             gid: entry.gid,

@@ -18,14 +18,27 @@ use crate::state::RootRow;
 use crate::store::{self, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
 use std::path::Path;
 
+/// Whether a command writes the catalog. This node's log has one writer at a
+/// time, so such commands exclude each other also on different roots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Catalog {
+    Written,
+    Untouched,
+}
+
 /// Runs `work` on the opened site, with the roots locked for this run.
 pub fn with_site<T>(
     context: &Context,
     config: &Config,
     roots: &[RootRow],
+    catalog: Catalog,
     work: impl FnOnce(&mut Site<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let _locks = context.lock(config, roots)?;
+    let _catalog = match catalog {
+        Catalog::Written => Some(context::acquire(&config.state_dir.join("locks/catalog.lock"))?),
+        Catalog::Untouched => None,
+    };
     let state = context.state(config)?;
     let store = context.store(config, Some(&state))?;
     let protection = protection(config, &*store, state.store_id())?;

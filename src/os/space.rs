@@ -12,6 +12,8 @@ pub struct FreeSpace {
     pub total_bytes: u64,
     /// What an ordinary user may still write.
     pub available_bytes: u64,
+    /// Used plus available: the total without what is reserved for root.
+    pub usable_bytes: u64,
     /// Used of used plus available, as `df` has it: 100 when ordinary users can
     /// write no more.
     pub used_pct: f64,
@@ -30,6 +32,7 @@ impl FreeSpace {
         Self {
             total_bytes: total.saturating_mul(block_bytes),
             available_bytes: available.saturating_mul(block_bytes),
+            usable_bytes: counted.saturating_mul(block_bytes),
             used_pct: if counted == 0 { 0.0 } else { used as f64 / counted as f64 * 100.0 },
         }
     }
@@ -44,6 +47,7 @@ mod tests {
         let space = FreeSpace::from_blocks(4096, 1000, 100, 50);
         assert_eq!(space.total_bytes, 4_096_000);
         assert_eq!(space.available_bytes, 204_800);
+        assert_eq!(space.usable_bytes, 950 * 4096);
         assert!((space.used_pct - 900.0 / 950.0 * 100.0).abs() < 1e-9);
         assert_eq!(FreeSpace::from_blocks(4096, 1000, 50, 0).used_pct, 100.0);
         assert_eq!(FreeSpace::from_blocks(0, 0, 0, 0).used_pct, 0.0);

@@ -12,6 +12,7 @@
 
 mod fetch;
 mod layout;
+mod residue;
 mod target;
 
 pub use target::Target;
@@ -21,12 +22,13 @@ use crate::os::blocks;
 use crate::os::relpath::RelPath;
 use crate::os::space::FreeSpace;
 use crate::os::tree::RootDir;
+use crate::policy::FileState;
 use crate::site::{Catalog, Site, catalog};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{Filler, MarkerSpace};
 use crate::{chunk, state, store, stub};
 use std::io;
-use target::Opened;
+use target::{Opened, Opening};
 
 /// Files in one batch...
 const BATCH_FILES: usize = 512;
@@ -160,22 +162,38 @@ impl Recall<'_, '_> {
     /// Opens a target and finds its content; `None` when there is nothing to do
     /// or the failure was reported.
     fn open(&mut self, target: Target) -> Result<Option<Opened>, Error> {
-        let path = target.path.clone();
-        let opened = target::open(self.root, self.space, target, self.options);
-        let found = match opened {
-            Ok(Some(found)) => found,
-            Ok(None) => {
+        let (path, row) = (target.path.clone(), target.row.clone());
+        let found = match target::open(self.root, self.space, target, self.options) {
+            Ok(Opening::Stub(found)) => found,
+            Ok(Opening::Resident) => {
                 self.stats.already_resident += 1;
+                return Ok(None);
+            }
+            Ok(Opening::Whole) => {
+                self.stats.already_resident += 1;
+                self.no_longer_a_stub(row)?;
                 return Ok(None);
             }
             Err(error) => return Ok(self.fail(&path, &error)),
         };
-        match self.content_of(&found.marker)? {
-            Some(content) => Ok(Some(found.with_content(content))),
-            None => {
-                let error = FileError::UnknownContent(found.marker.content);
-                Ok(self.fail(&path, &error))
+        let Some(content) = self.content_of(&found.marker)? else {
+            let error = FileError::UnknownContent(found.marker.content);
+            return Ok(self.fail(&path, &error));
+        };
+        match found.with_content(content, self.site, &mut self.catalog, self.space)? {
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) => Ok(self.fail(&path, &error)),
+        }
+    }
+
+    /// Its bytes may be others than the copy's: they are uploaded again.
+    fn no_longer_a_stub(&mut self, row: Option<ManagedRow>) -> Result<(), Error> {
+        match row.filter(|row| row.state == FileState::Stub) {
+            Some(row) => {
+                let ident = row.ident;
+                Ok(self.site.state.set_state(self.root_id, ident, FileState::Dirty, None)?)
             }
+            None => Ok(()),
         }
     }
 
@@ -201,10 +219,13 @@ impl Recall<'_, '_> {
         }
         self.check_space(&batch)?;
         let idents: Vec<_> = batch.iter().filter_map(|o| o.row.as_ref().map(|r| r.ident)).collect();
-        self.site.state.begin_recalls(self.root_id, &idents)?;
+        let refused = self.site.state.begin_recalls(self.root_id, &idents)?;
         crate::fault::point("recall.intended");
         let (mut fills, mut failed) = (vec![], vec![]);
-        for opened in batch {
+        for mut opened in batch {
+            // The state DB did not know that it is a stub; the next scan finds
+            // the file as it is then.
+            opened.row = opened.row.filter(|row| !refused.contains(&row.ident));
             let (path, row) = (opened.path.clone(), opened.row.clone());
             match opened.begin(self.space) {
                 Ok(fill) => fills.push(fill),

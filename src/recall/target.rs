@@ -1,10 +1,12 @@
 //! What is asked to be recalled, and whether that may be done.
 
-use super::{FileError, Fill, Options};
+use super::{Error, FileError, Fill, Options, residue};
 use crate::manifest::Content;
-use crate::os::file_ident;
 use crate::os::relpath::RelPath;
+use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
+use crate::os::{blocks, file_ident};
+use crate::site::{Catalog, Site};
 use crate::state::ManagedRow;
 use crate::stub::{self, Marker, MarkerSpace, Placement, begin_fill};
 use std::fs::File;
@@ -23,6 +25,8 @@ pub(super) struct Found {
     row: Option<ManagedRow>,
     file: File,
     pub marker: Marker,
+    /// Local data stand where a stub has its hole: see [`residue`].
+    residue: bool,
 }
 
 /// The same with the list of its chunks.
@@ -34,35 +38,48 @@ pub(super) struct Opened {
     pub content: Content,
 }
 
-/// Opens the file and reads its marker; `None` when it is resident already.
+/// What a target turned out to be.
+pub(super) enum Opening {
+    Resident,
+    /// It carried a marker, now taken off, but all its bytes were local.
+    Whole,
+    Stub(Box<Found>),
+}
+
+/// Opens the file and reads its marker.
 pub(super) fn open(
     root: &RootDir,
     space: MarkerSpace,
     target: Target,
     options: Options,
-) -> Result<Option<Found>, FileError> {
+) -> Result<Opening, FileError> {
     let Target { path, row } = target;
     let file = root.open_write(&path).map_err(FileError::Open)?;
     let ident = file_ident(&file).map_err(FileError::Open)?;
     if row.as_ref().is_some_and(|row| row.ident != ident) {
         return Err(FileError::Replaced);
     }
+    let mut residue = false;
     let marker = match stub::recover(&file, space)? {
-        Placement::Resident => return Ok(None),
+        Placement::Resident => return Ok(Opening::Resident),
         Placement::Stub(marker) => marker,
-        // Its blocks were never freed: the local bytes are the file.
-        Placement::Marked(_) => {
+        // Its blocks were never freed, or it was truncated to nothing and
+        // written anew: the local bytes are the file.
+        Placement::Marked(_) | Placement::Rewritten(_) => {
             stub::drop_marker(&file, space)?;
-            return Ok(None);
+            return Ok(Opening::Whole);
         }
         Placement::Changed { marker, .. } if options.discard_local => {
             empty(&file, &marker).map_err(FileError::Write)?;
             marker
         }
-        Placement::Changed { why, .. } => {
-            return Err(FileError::Conflict(format!(
-                "it was written to while it was a stub: {why}"
-            )));
+        Placement::Changed { marker, why } => {
+            let size_bytes = statx_fd(&file).map_err(FileError::Open)?.size_bytes;
+            if size_bytes != marker.size_bytes {
+                return Err(residue::written_over(&why));
+            }
+            residue = true;
+            marker
         }
         other => return Err(FileError::Conflict(format!("it is {}", other.describe()))),
     };
@@ -73,7 +90,7 @@ pub(super) fn open(
         let what = "a stub by its marker, but not by the state DB; run hsm scan";
         return Err(FileError::Conflict(format!("it is {what}")));
     }
-    Ok(Some(Found { path, row, file, marker }))
+    Ok(Opening::Stub(Box::new(Found { path, row, file, marker, residue })))
 }
 
 /// Makes a stub of a file again that somebody wrote over, at their own wish.
@@ -84,9 +101,27 @@ fn empty(file: &File, marker: &Marker) -> io::Result<()> {
 }
 
 impl Found {
-    pub fn with_content(self, content: Content) -> Opened {
-        let Self { path, row, file, marker } = self;
-        Opened { path, row, file, marker, content }
+    /// Once its chunks are known the rest of an interrupted punch can be told
+    /// from data that somebody wrote, and is discarded.
+    pub fn with_content(
+        self,
+        content: Content,
+        site: &Site<'_>,
+        catalog: &mut Catalog,
+        space: MarkerSpace,
+    ) -> Result<Result<Opened, FileError>, Error> {
+        let Self { path, row, file, marker, residue } = self;
+        if residue && let Err(error) = residue::discard(site, catalog, &file, space, &content)? {
+            return Ok(Err(error));
+        }
+        if let Some(row) = row.as_ref().filter(|_| residue) {
+            // The punch moved it, and nobody was left to put it back.
+            let put_back = blocks::set_times(&file, None, Some(row.mtime_ns));
+            if let Err(error) = put_back {
+                return Ok(Err(FileError::Write(error)));
+            }
+        }
+        Ok(Ok(Opened { path, row, file, marker, content }))
     }
 }
 

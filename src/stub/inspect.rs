@@ -23,6 +23,9 @@ pub enum Placement {
     Filling(Marker),
     /// Marked, but nothing was freed: all bytes are local.
     Marked(Marker),
+    /// A stub that someone truncated and wrote anew, to another size: all bytes
+    /// are local and they are the file now.
+    Rewritten(Marker),
     /// A stub that someone wrote to or truncated; what is local exists nowhere
     /// else. After a power failure in the middle of a punch it may also be the
     /// rest of the old data: see [`super::discard_residue`].
@@ -41,6 +44,7 @@ impl Placement {
             Self::Stub(_) => "a stub",
             Self::Filling(_) => "a stub in the middle of a recall",
             Self::Marked(_) => "marked but whole",
+            Self::Rewritten(_) => "a stub that was written anew",
             Self::Changed { .. } => "a stub that was written to",
             Self::Foreign(_) => "marked as another file",
             Self::Corrupt(_) => "marked unreadably",
@@ -53,6 +57,7 @@ impl Placement {
             Self::Stub(marker)
             | Self::Filling(marker)
             | Self::Marked(marker)
+            | Self::Rewritten(marker)
             | Self::Changed { marker, .. }
             | Self::Foreign(marker) => Some(marker),
             Self::Resident | Self::Corrupt(_) => None,
@@ -74,6 +79,9 @@ pub fn inspect(file: &File, space: MarkerSpace) -> Result<Placement, Error> {
     }
     let stat = statx_fd(file).map_err(Error::Inspect)?;
     if stat.size_bytes != marker.size_bytes {
+        if blocks::is_all_data(file, stat.size_bytes).map_err(Error::Inspect)? {
+            return Ok(Placement::Rewritten(marker));
+        }
         let why = format!("its size is {} bytes, not {}", stat.size_bytes, marker.size_bytes);
         return Ok(Placement::Changed { marker, why });
     }

@@ -7,20 +7,16 @@
 
 use super::Error;
 use super::catalog::{Appended, CatalogLog};
-use super::upload::Request;
+use super::describe::{Described, collect_parents, name_of, pack_records};
+use super::upload::{Request, Stamp};
 use crate::fault;
 use crate::ids::{FileIdent, PackId};
-use crate::manifest::{Content, FileRecord, Name, PackRecord, Record};
+use crate::manifest::{Content, FileRecord, Name, Record};
 use crate::os::relpath::RelPath;
-use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::tree::RootDir;
-use crate::os::xattrs;
 use crate::site::Site;
-use crate::state::{EntryRow, GoneRow, ManagedRow, RootId, SegmentCommit, Uploaded};
+use crate::state::{GoneRow, ManagedRow, RootId, SegmentCommit, Uploaded};
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsString;
-use std::fs::File;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 
 /// A segment is cut at this many files...
@@ -32,15 +28,6 @@ const SEGMENT_NS: i64 = 10 * 1_000_000_000;
 /// Bytes of a record beside its path, attributes and chunk list; a guess that
 /// only decides when a segment is cut.
 const RECORD_BYTES: usize = 300;
-
-/// Metadata of one file system object, as the catalog records it.
-pub(super) struct Described {
-    pub path: RelPath,
-    pub stat: Stat,
-    pub generation: u32,
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub target: Option<Vec<u8>>,
-}
 
 pub(super) struct Committer<'a> {
     root_id: RootId,
@@ -106,7 +93,7 @@ impl<'a> Committer<'a> {
         self.abandoned.push(ident);
     }
 
-    pub fn add_file(&mut self, request: Request, stamp: super::upload::Stamp, content: Content) {
+    pub fn add_file(&mut self, request: Request, stamp: Stamp, content: Content) {
         let described = Described {
             path: request.path,
             stat: stamp.stat,
@@ -115,7 +102,7 @@ impl<'a> Committer<'a> {
             target: None,
         };
         let chunking = request.how.chunking.to_string();
-        let record = self.record_of(&described, Some((&content, &chunking)));
+        let record = described.record(self.root, Some((&content, &chunking)));
         self.record_bytes +=
             RECORD_BYTES + described.path.as_bytes().len() + content.pieces.len() * 80;
         self.file_bytes += content.data_bytes();
@@ -248,16 +235,8 @@ impl<'a> Committer<'a> {
     fn record_again(&self, site: &Site<'_>, row: &ManagedRow) -> Result<Option<FileRecord>, Error> {
         let Some(id) = row.content else { return Ok(None) };
         let Some((content, chunking)) = site.state.content(id)? else { return Ok(None) };
-        let Ok(fd) = self.root.open_path(&row.path) else { return Ok(None) };
-        let Ok(stat) = statx_fd(&fd) else { return Ok(None) };
-        if stat.ino != row.ident.ino || stat.size_bytes != row.size_bytes {
-            return Ok(None);
-        }
-        let xattrs = own_left_out(xattrs::list_path_fd(&fd).unwrap_or_default());
-        let generation = row.ident.generation;
-        let described =
-            Described { path: row.path.clone(), stat, generation, xattrs, target: None };
-        Ok(Some(self.record_of(&described, Some((&content, &chunking)))))
+        let Some(described) = Described::file(self.root, row) else { return Ok(None) };
+        Ok(Some(described.record(self.root, Some((&content, &chunking)))))
     }
 
     /// Symlinks, FIFOs and devices carry no data; a restore needs them all the
@@ -275,10 +254,11 @@ impl<'a> Committer<'a> {
             let mut records = vec![];
             for row in &rows {
                 // Gone since the scan: the next scan tells.
-                let Ok(described) = self.describe_special(row) else { continue };
+                let Ok(described) = Described::special(self.root, &row.path) else { continue };
                 collect_parents(row.path.as_bytes(), &mut parents);
-                records.push(Record::File(Box::new(self.record_of(&described, None))));
+                records.push(Record::File(Box::new(described.record(self.root, None))));
             }
+            self.announce(site)?;
             let dirs = self.directories(site, parents, &mut records)?;
             let specials = rows.into_iter().map(|row| row.path).collect();
             self.append(site, &records, &Batch { dirs, specials, ..Batch::default() })?;
@@ -298,25 +278,16 @@ impl<'a> Committer<'a> {
             let mut parents = BTreeSet::new();
             let mut records = vec![];
             for path in &dirs {
-                collect_parents(path.as_bytes(), &mut parents);
                 // Gone since the scan: the next scan tells.
-                let Ok(described) = self.describe_dir(path) else { continue };
-                records.push(Record::File(Box::new(self.record_of(&described, None))));
+                let Ok(described) = Described::directory(self.root, path) else { continue };
+                collect_parents(path.as_bytes(), &mut parents);
+                records.push(Record::File(Box::new(described.record(self.root, None))));
             }
+            self.announce(site)?;
             let mut done = self.directories(site, parents, &mut records)?;
             done.extend(dirs);
             self.append(site, &records, &Batch { dirs: done, ..Batch::default() })?;
         }
-    }
-
-    fn describe_special(&self, row: &EntryRow) -> std::io::Result<Described> {
-        let stat = self.root.stat(&row.path)?;
-        let target = match stat.kind {
-            FileKind::Symlink => Some(self.root.read_link(&row.path)?),
-            _ => None,
-        };
-        let path = row.path.clone();
-        Ok(Described { path, stat, generation: 0, xattrs: vec![], target })
     }
 
     fn gone(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
@@ -325,7 +296,7 @@ impl<'a> Committer<'a> {
             return Ok(());
         }
         self.announce(site)?;
-        let root = self.root_name();
+        let root = name_of(self.root);
         let record = |row: &GoneRow| Record::Gone {
             root: root.clone(),
             path: Name::from_bytes(row.path.as_bytes()),
@@ -349,47 +320,11 @@ impl<'a> Committer<'a> {
             parents.into_iter().filter_map(|path| RelPath::new(path).ok()).collect();
         let mut added = vec![];
         for path in site.state.uncatalogued_dirs(self.root_id, &parents)? {
-            let Ok(described) = self.describe_dir(&path) else { continue };
-            records.push(Record::File(Box::new(self.record_of(&described, None))));
+            let Ok(described) = Described::directory(self.root, &path) else { continue };
+            records.push(Record::File(Box::new(described.record(self.root, None))));
             added.push(path);
         }
         Ok(added)
-    }
-
-    fn describe_dir(&self, path: &RelPath) -> std::io::Result<Described> {
-        let dir = File::from(self.root.open_dir(path)?);
-        let stat = statx_fd(&dir)?;
-        let xattrs = own_left_out(xattrs::list(&dir)?);
-        Ok(Described { path: path.clone(), stat, generation: 0, xattrs, target: None })
-    }
-
-    fn root_name(&self) -> Name {
-        Name::from_bytes(self.root.path().as_os_str().as_bytes())
-    }
-
-    fn record_of(&self, of: &Described, content: Option<(&Content, &str)>) -> FileRecord {
-        let stat = &of.stat;
-        FileRecord {
-            root: self.root_name(),
-            path: Name::from_bytes(of.path.as_bytes()),
-            kind: stat.kind.code(),
-            mode: stat.mode,
-            uid: stat.uid,
-            gid: stat.gid,
-            mtime_ns: stat.mtime_ns,
-            ctime_ns: stat.ctime_ns,
-            ino: stat.ino,
-            generation: of.generation,
-            nlink: stat.nlink,
-            size_bytes: stat.size_bytes,
-            xattrs: of.xattrs.clone(),
-            target: of.target.as_deref().map(Name::from_bytes),
-            link: (stat.nlink > 1 && stat.kind == FileKind::File).then_some(stat.ino),
-            rdev: (stat.rdev != 0).then_some(stat.rdev),
-            content: content.map(|(content, _)| content.id()),
-            pieces: content.map(|(content, _)| content.pieces.clone()).unwrap_or_default(),
-            chunking: content.map(|(_, chunking)| chunking.to_owned()),
-        }
     }
 
     fn append(
@@ -417,12 +352,6 @@ impl<'a> Committer<'a> {
     }
 }
 
-/// Attributes as the catalog has them: all but our own marker.
-pub(super) fn own_left_out(attributes: Vec<(OsString, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let kept = attributes.into_iter().filter(|(name, _)| !xattrs::is_own(name));
-    kept.map(|(name, value)| (name.into_vec(), value)).collect()
-}
-
 /// What one segment makes true in the state DB.
 #[derive(Default)]
 struct Batch {
@@ -432,45 +361,4 @@ struct Batch {
     dirs: Vec<RelPath>,
     specials: Vec<RelPath>,
     gone: Vec<i64>,
-}
-
-fn pack_records(site: &Site<'_>, packs: &[PackId]) -> Result<Vec<Record>, Error> {
-    let mut records = Vec::with_capacity(packs.len());
-    for id in packs {
-        let Some(row) = site.state.pack(*id)? else { continue };
-        records.push(Record::Pack(Box::new(PackRecord {
-            id: *id,
-            kind: row.kind,
-            class: row.class,
-            bytes: row.size_bytes,
-            chunks: site.state.pack_slots(*id)?,
-        })));
-    }
-    Ok(records)
-}
-
-/// Every directory above `path`, the root ("") among them.
-fn collect_parents(path: &[u8], into: &mut BTreeSet<Vec<u8>>) {
-    let mut end = path.len();
-    while let Some(slash) = path[..end].iter().rposition(|&byte| byte == b'/') {
-        end = slash;
-        if !into.insert(path[..end].to_vec()) {
-            return;
-        }
-    }
-    into.insert(vec![]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_directory_above_a_file_is_collected_once() {
-        let mut parents = BTreeSet::new();
-        collect_parents(b"a/b/c.txt", &mut parents);
-        collect_parents(b"a/d.txt", &mut parents);
-        let expected: Vec<Vec<u8>> = vec![b"".to_vec(), b"a".to_vec(), b"a/b".to_vec()];
-        assert_eq!(parents.into_iter().collect::<Vec<_>>(), expected);
-    }
 }

@@ -15,6 +15,7 @@ pub mod candidates;
 pub mod catalog;
 mod commit;
 pub mod conditions;
+mod describe;
 pub mod examine;
 pub mod freshness;
 pub mod guarded;

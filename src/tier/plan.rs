@@ -187,8 +187,10 @@ impl<'p> Planner<'p> {
                 FileState::Damaged => whole,
                 _ => false,
             };
+        // A recall since the last scan brought blocks that it did not see.
+        let recalled = row.file.as_ref().is_some_and(|file| file.recalled_ns.is_some());
         let stub = action == Action::Tier
-            && row.allocated_bytes > 0
+            && (row.allocated_bytes > 0 || (recalled && row.size_bytes > 0))
             && (upload || state == FileState::Uploaded);
         (upload || stub).then(|| Step {
             path: row.path.clone(),
@@ -356,6 +358,6 @@ pub fn pressure(policy: &PolicySet, root: &RootDir) -> Result<Option<Pressure>, 
         .map_err(|source| Error::ReadTree { path: root.path().to_owned(), source })?;
     let over = space.used_pct >= watermark.high_pct;
     let share = (space.used_pct - watermark.low_pct).max(0.0) / 100.0;
-    let to_free_bytes = if over { (space.total_bytes as f64 * share) as u64 } else { 0 };
+    let to_free_bytes = if over { (space.usable_bytes as f64 * share) as u64 } else { 0 };
     Ok(Some(Pressure { used_pct: space.used_pct, to_free_bytes }))
 }

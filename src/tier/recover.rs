@@ -210,7 +210,7 @@ fn recover_file(
     };
     let space = MarkerSpace::for_this_process();
     let mut placement = stub::recover(&file, space)?;
-    if let Placement::Marked(_) = placement {
+    if let Placement::Marked(_) | Placement::Rewritten(_) = placement {
         stub::drop_marker(&file, space)?;
         placement = Placement::Resident;
     }

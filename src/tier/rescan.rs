@@ -5,7 +5,6 @@
 
 use super::Error;
 use crate::ids::FileIdent;
-use crate::os::blocks;
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
@@ -170,9 +169,7 @@ fn examine(file: &File) -> Result<Suspect, Error> {
         Placement::Resident => Ok(Suspect::Rewritten),
         // All its bytes are local although it was a hole: whoever truncated it
         // gave up the old content and wrote this.
-        Placement::Changed { .. } | Placement::Marked(_)
-            if blocks::is_all_data(file, stat.size_bytes).map_err(failed)? =>
-        {
+        Placement::Rewritten(_) | Placement::Marked(_) => {
             stub::drop_marker(file, space)?;
             Ok(Suspect::Rewritten)
         }

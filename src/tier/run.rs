@@ -149,12 +149,10 @@ impl<'a> Runner<'a, '_> {
             Ok(row) => quota.admits(row.size_bytes),
             Err(_) => true,
         });
-        let enough = |stats: &StubStats| {
-            for_space && pressure.is_some_and(|p| stats.freed_bytes >= p.to_free_bytes)
-        };
+        let goal_bytes = pressure.filter(|_| for_space).map(|p| p.to_free_bytes);
         let judge = |path: &_, stat: &_, row: &_| planner.judge(path, stat, row, for_space);
         self.site.monitor.begin(Phase::Stubbing, total_files, total_bytes);
-        let stats = stubbing::run(self.site, self.row.id, self.root, rows, &judge, &enough);
+        let stats = stubbing::run(self.site, self.row.id, self.root, rows, &judge, goal_bytes);
         self.site.monitor.end();
         stats
     }

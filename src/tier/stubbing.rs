@@ -20,6 +20,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
 use crate::os::tree::RootDir;
 use crate::os::{blocks, owner_write, process};
+use crate::policy::FileState;
 use crate::site::Site;
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Armed, Expected, MarkerSpace};
@@ -104,31 +105,46 @@ struct Held {
 
 /// Stubs the files of `rows` and returns when their state is committed.
 ///
-/// Stops early, between batches, when `enough` says that the bytes freed so far
-/// suffice or when a stop is requested.
+/// Stops early once `goal_bytes` are freed, or between batches when a stop is
+/// requested. A batch takes no more files than the goal seems to need: what is
+/// freed beyond it would have to be recalled without need.
 pub fn run(
     site: &mut Site<'_>,
     root_id: RootId,
     root: &RootDir,
     rows: impl Iterator<Item = Result<ManagedRow, Error>>,
     judge: &Judge<'_>,
-    enough: &dyn Fn(&StubStats) -> bool,
+    goal_bytes: Option<u64>,
 ) -> Result<StubStats, Error> {
     crate::os::lease::ignore_break_signal();
     let batch_files = BATCH_FILES.min(process::raise_nofile_limit() as usize / 4).max(1);
     let mut stats = StubStats::default();
     let mut sightings = Sightings::default();
     let mut rows = rows.peekable();
-    while rows.peek().is_some() && !site.stop.requested() && !enough(&stats) {
-        let mut batch = vec![];
-        for row in rows.by_ref().take(batch_files) {
-            let row = row?;
-            match target(site, &mut sightings, row)? {
-                Ok(target) => batch.push(target),
-                Err((row, refusal)) => refuse(site, root, &mut stats, &row, &refusal.into()),
+    while rows.peek().is_some() && !site.stop.requested() {
+        let goal = goal_bytes.unwrap_or(u64::MAX).saturating_sub(stats.freed_bytes);
+        if goal == 0 {
+            break;
+        }
+        let (mut batch, mut bytes) = (vec![], 0);
+        while batch.len() < batch_files && bytes < goal {
+            let Some(row) = rows.next() else { break };
+            match target(site, &mut sightings, row?)? {
+                Ok(target) => {
+                    bytes += target.row.size_bytes;
+                    batch.push(target);
+                }
+                Err((row, refusal)) => {
+                    // The copy is gone or was never proven: the local bytes are
+                    // the file, and the next upload makes a new copy.
+                    let reason = refusal.to_string();
+                    let damaged = FileState::Damaged;
+                    site.state.set_state(root_id, row.ident, damaged, Some(&reason))?;
+                    refuse(site, root, &mut stats, &row, &refusal.into());
+                }
             }
         }
-        stub_batch(site, root_id, root, &batch, judge, &mut stats)?;
+        stub_batch(site, root_id, root, batch, judge, &mut stats)?;
     }
     Ok(stats)
 }
@@ -165,12 +181,13 @@ fn stub_batch(
     site: &mut Site<'_>,
     root_id: RootId,
     root: &RootDir,
-    batch: &[Target],
+    mut batch: Vec<Target>,
     judge: &Judge<'_>,
     stats: &mut StubStats,
 ) -> Result<(), Error> {
     let idents: Vec<FileIdent> = batch.iter().map(|target| target.row.ident).collect();
-    site.state.begin_stubs(root_id, &idents)?;
+    let refused = site.state.begin_stubs(root_id, &idents)?;
+    batch.retain(|target| !refused.contains(&target.row.ident));
     let bench = Bench {
         root,
         space: MarkerSpace::for_this_process(),

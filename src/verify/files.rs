@@ -78,7 +78,13 @@ impl Verifier<'_, '_> {
             (Placement::Resident, None) if managed.state == FileState::Damaged => {
                 self.record(row, managed, FileState::Uploaded, None)?;
             }
-            (Placement::Resident | Placement::Marked(_) | Placement::Filling(_), None) => {}
+            (
+                Placement::Resident
+                | Placement::Marked(_)
+                | Placement::Rewritten(_)
+                | Placement::Filling(_),
+                None,
+            ) => {}
             (other, _) => self.problem(Problem::NotTheStub { path, why: describe(other) }),
         }
         Ok(())

@@ -109,9 +109,15 @@ impl LoopFs {
     /// Then unmounts and mounts again, which replays the journal. Close every
     /// descriptor first.
     pub fn crash(&mut self, log_flushed: bool) {
+        self.shutdown(log_flushed);
+        self.remount();
+    }
+
+    /// The first half of [`LoopFs::crash`], for when others still use it: from
+    /// here they get `EIO`.
+    pub fn shutdown(&mut self, log_flushed: bool) {
         let shutdown = if log_flushed { "shutdown -f" } else { "shutdown" };
         run(Command::new("xfs_io").args(["-x", "-c", shutdown]).arg(&self.mount_point));
-        self.remount();
     }
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(dead_code)] // each suite uses its part
 
+pub mod dice;
 pub mod snapshot;
 pub mod trees;
 

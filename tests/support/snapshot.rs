@@ -21,7 +21,7 @@ pub struct Entry {
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// SHA-256 of the bytes.
     pub digest: Option<Vec<u8>>,
-    /// Ranges that hold data, for a sparse file.
+    /// Ranges that hold data, for a file with holes.
     pub data: Option<Vec<(u64, u64)>>,
 }
 
@@ -73,7 +73,9 @@ fn describe(path: &Path) -> Entry {
         target: (kind == 'l').then(|| std::fs::read_link(path).expect("a link")),
         xattrs: if file || kind == 'd' { xattrs(path) } else { BTreeMap::new() },
         digest: file.then(|| digest(path)),
-        data: (file && meta.blocks() * 512 < meta.size()).then(|| data_ranges(path, meta.size())),
+        // Not judged by the blocks: attributes that do not fit the inode are some.
+        data: (file.then(|| data_ranges(path, meta.size())))
+            .filter(|ranges| *ranges != [(0, meta.size())]),
     }
 }
 

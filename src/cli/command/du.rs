@@ -118,7 +118,7 @@ fn weight(entry: &EntryRow) -> Weight {
     Weight {
         files: u64::from(is_file),
         size_bytes: if is_file { entry.size_bytes } else { 0 },
-        local_bytes: entry.allocated_bytes,
+        local_bytes: listing::local_bytes(entry),
         remote_bytes: listing::remote_bytes(entry),
     }
 }

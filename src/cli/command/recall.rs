@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::job::{is_dir, own_places};
 use crate::cli::locate::{self, Place};
-use crate::cli::opened::with_site;
+use crate::cli::opened::{Catalog, with_site};
 use crate::cli::output::{Name, escaped_path};
 use crate::monitor::Phase;
 use crate::os::tree::RootDir;
@@ -73,7 +73,7 @@ pub fn run(context: &Context, args: &RecallArgs) -> Result<Outcome, Error> {
     }
     drop(state);
     let locked: Vec<RootRow> = jobs.iter().map(|job| job.row.clone()).collect();
-    let totals = with_site(context, &config, &locked, |site| {
+    let totals = with_site(context, &config, &locked, Catalog::Untouched, |site| {
         let mut totals = RecallStats::default();
         for job in &jobs {
             let stats = recall_root(site, job, &own_places(&config), args.discard_local)?;

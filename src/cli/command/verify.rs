@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::locate;
-use crate::cli::opened::{chunking, with_site, with_store};
+use crate::cli::opened::{Catalog, chunking, with_site, with_store};
 use crate::cli::output::{Name, escaped_path};
 use crate::state::RootRow;
 use crate::tier::repair;
@@ -75,7 +75,8 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Error> {
     let locked: Vec<RootRow> = places.iter().map(|place| place.root.clone()).collect();
     let mut totals = VerifyStats::default();
     let mut broken = None;
-    with_site(context, &config, &locked, |site| {
+    let catalog = if args.repair { Catalog::Written } else { Catalog::Untouched };
+    with_site(context, &config, &locked, catalog, |site| {
         let mut found = |problem: &Problem| {
             if broken.is_none() {
                 broken = tell(context, problem).err();

@@ -218,15 +218,13 @@ impl Read for RangeReader<'_> {
     }
 }
 
-/// The ranges of a file that hold data. Only a file with fewer blocks than
-/// bytes can have holes, so an ordinary file costs no extra system call.
+/// The ranges of a file that hold data. The number of its blocks does not tell:
+/// those that are preallocated beyond its end (xfs, after an append) and those
+/// of its attributes count too, and hide a hole.
 pub(super) fn extents_of(file: &File, stamp: &Stamp) -> Result<Vec<Range<u64>>, FileError> {
     let size = stamp.stat.size_bytes;
     if size == 0 {
         return Ok(vec![]);
-    }
-    if stamp.stat.allocated_bytes >= size {
-        return Ok(std::iter::once(0..size).collect());
     }
     blocks::data_extents(file, size).map_err(FileError::Read)
 }

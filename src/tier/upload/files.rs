@@ -10,7 +10,7 @@ use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
 use crate::stub::{self, MarkerSpace, Placement};
-use crate::tier::commit::own_left_out;
+use crate::tier::describe::own_left_out;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -54,11 +54,17 @@ pub enum FileError {
     IsStub,
     #[error("the state DB has it as a stub or in another operation; run hsm scan")]
     InUse,
+    #[error(
+        "it is a stub of an ordinary user's hsm: its local bytes are not its content; recall it as that user"
+    )]
+    IsStubElsewhere,
     #[error("look for a stub's marker")]
     Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
     NotSent,
-    #[error("the copy that it shares with another file is gone from the store")]
+    #[error(
+        "the copy that it shares with another file is gone from the store; the next run sends it again"
+    )]
     SharedCopyLost,
     #[error("its contents cannot be identified on this file system")]
     NoIdentity(#[source] io::Error),
@@ -115,7 +121,8 @@ fn refuse_placeholder(file: &File) -> Result<(), FileError> {
     let placement = stub::inspect(file, space).map_err(FileError::Marker)?;
     let elsewhere = stub::is_marked_elsewhere(file, space).map_err(FileError::Marker)?;
     match placement {
-        Placement::Resident if !elsewhere => Ok(()),
+        Placement::Resident if elsewhere => Err(FileError::IsStubElsewhere),
+        Placement::Resident => Ok(()),
         _ => Err(FileError::IsStub),
     }
 }
