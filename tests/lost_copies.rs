@@ -305,7 +305,9 @@ fn a_tier_after_the_state_db_was_lost_takes_no_stub_for_a_file_of_zeros() {
 #[test]
 fn an_ordinary_users_marker_alone_is_not_believed() {
     if rustix::process::geteuid().is_root() {
-        return; // root's markers are in a place that nobody can forge
+        // Root's markers are in a place that nobody can forge.
+        eprintln!("SKIPPED an_ordinary_users_marker_alone_is_not_believed: needs no root");
+        return;
     }
     let (sandbox, before) = directory();
     lose_the_state(&sandbox, &before);
