@@ -246,24 +246,19 @@ impl S3Store {
         })
     }
 
-    /// Best effort: what stays is `sweep`'s. Tried twice, because a server that
-    /// refused a part without reading it has closed that connection, which the
-    /// first try may be given.
+    /// Best effort: what stays is `sweep`'s.
     pub(super) async fn abort_upload(&self, full_key: &str, upload: &str) {
-        for last in [false, true] {
-            let aborted = self
-                .client
-                .abort_multipart_upload()
-                .bucket(&self.bucket)
-                .key(full_key)
-                .upload_id(upload)
-                .send()
-                .await;
-            let Err(error) = aborted else { return };
-            if last {
-                let error = self.sdk_error(error, "abort", full_key);
-                tracing::warn!("a multipart upload stays behind until the next sweep: {error}");
-            }
+        let aborted = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(full_key)
+            .upload_id(upload)
+            .send()
+            .await;
+        if let Err(error) = aborted {
+            let error = self.sdk_error(error, "abort", full_key);
+            tracing::warn!("a multipart upload stays behind until the next sweep: {error}");
         }
     }
 }
