@@ -6,21 +6,17 @@
 
 use super::Error;
 use super::rescan::open_managed;
-use crate::chunk::{self, Decoder, check_chunks};
 use crate::ids::{FileIdent, PackId};
-use crate::manifest::{
-    FileRecord, Name, PackEvidence, Record, SegmentHeader, decode_segment, segment_hash,
-};
+use crate::manifest::{FileRecord, Name, Record, SegmentHeader, decode_segment, segment_hash};
 use crate::os::blocks;
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, pack_key, segment_key};
+use crate::site::{Ground, Site, segment_key};
 use crate::state::{ManagedRow, RootId, RootRow, SegmentCommit, Uploaded};
-use crate::store::{self, ErrorKind};
+use crate::store::ErrorKind;
 use crate::stub::{self, MarkerSpace, Placement};
-use bytes::Bytes;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -161,10 +157,9 @@ fn tell_file(
 /// A pack whose intent was recorded: if it reached the store whole, its chunks
 /// count; if not, its name is forgotten and never used again.
 fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
-    let now_ns = site.clock.now_ns();
-    match prove_by_reading(site, pack, now_ns) {
-        Ok((evidence, size_bytes, slots)) => {
-            site.state.record_pack(pack, size_bytes, &slots, &evidence)?;
+    match site.prove_by_reading(pack) {
+        Ok(proven) => {
+            site.state.record_pack(pack, proven.size_bytes, &proven.slots, &proven.evidence)?;
             Ok(true)
         }
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
@@ -173,26 +168,6 @@ fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-type ProvenPack = (PackEvidence, u64, Vec<chunk::ChunkSlot>);
-
-/// Reads a whole pack back and checks every chunk in it.
-fn prove_by_reading(
-    site: &Site<'_>,
-    pack: PackId,
-    now_ns: i64,
-) -> Result<ProvenPack, store::Error> {
-    let (mut slots, mut size_bytes) = (vec![], 0);
-    let check = &mut |bytes: &Bytes| {
-        size_bytes = bytes.len() as u64;
-        slots = chunk::parse_index(bytes).map_err(|error| error.to_string())?;
-        let decoder = &mut Decoder::new();
-        let bad = check_chunks(site.protection, site.store_id, pack, &slots, bytes, decoder);
-        bad.first().map_or(Ok(()), |(_, error)| Err(error.to_string()))
-    };
-    let evidence = store::prove_stored(site.store, &pack_key(pack), pack, now_ns, check)?;
-    Ok((evidence, size_bytes, slots))
 }
 
 /// Recovers the files of one root that were in the middle of something. Needs

@@ -1,13 +1,14 @@
 //! The store side: packs present, packs whole.
 
+use super::reading::{self, PackCheck};
 use super::{Error, Problem, Sample, Verifier};
-use crate::chunk::{self, Decoder, Protection};
-use crate::ids::{ChunkId, PackId, StoreId};
+use crate::chunk;
+use crate::ids::{ChunkId, PackId};
 use crate::manifest::keys;
 use crate::monitor::Phase;
 use crate::site::{Catalog, pack_key};
 use crate::state::{PackRow, PackStatus};
-use crate::store::{self, ErrorKind, Store};
+use crate::store::{self, ErrorKind};
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,11 +18,6 @@ use std::thread;
 struct Checked {
     pack: PackId,
     outcome: Result<PackCheck, store::Error>,
-}
-
-struct PackCheck {
-    bytes: u64,
-    damaged: Vec<(ChunkId, String)>,
 }
 
 impl Verifier<'_, '_> {
@@ -41,9 +37,15 @@ impl Verifier<'_, '_> {
         for row in known {
             let size = present.remove(&row.id);
             let wanted = scope.is_none_or(|scope| scope.contains(&row.id));
-            if wanted && row.status == PackStatus::Durable {
-                self.stats.packs += 1;
-                self.compare(&row, size)?;
+            match row.status {
+                PackStatus::Durable if wanted => {
+                    self.stats.packs += 1;
+                    self.compare(&row, size)?;
+                }
+                PackStatus::Lost | PackStatus::Damaged if wanted && size.is_some() => {
+                    self.stats.packs += u64::from(self.reinstate(row.id)?);
+                }
+                _ => {}
             }
         }
         self.unowned(scope, present)
@@ -75,6 +77,26 @@ impl Verifier<'_, '_> {
         match self.site.store.head(&pack_key(pack)) {
             Ok(object) => Ok(Some(object.size_bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A pack of which nothing, or not all, was relied on any more is there
+    /// again: put back from a backup of the store, or the store gave a wrong
+    /// answer once. Its chunks count when all of it is read and found good.
+    fn reinstate(&mut self, pack: PackId) -> Result<bool, Error> {
+        if self.options.dry_run {
+            return Ok(false);
+        }
+        match self.site.prove_by_reading(pack) {
+            Ok(proven) => {
+                let site = &mut *self.site;
+                site.state.record_pack(pack, proven.size_bytes, &proven.slots, &proven.evidence)?;
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -124,13 +146,11 @@ impl Verifier<'_, '_> {
             for _ in 0..threads {
                 let (checked_in, next, packs, stop) = (checked_in.clone(), &next, &packs, &stop);
                 scope.spawn(move || {
-                    let mut decoder = Decoder::new();
                     while let Some((row, slots)) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
                         if stop.requested() {
                             return;
                         }
-                        let outcome =
-                            check(store, protection, store_id, row.id, slots, &mut decoder);
+                        let outcome = reading::check(store, protection, store_id, row.id, slots);
                         if checked_in.send(Checked { pack: row.id, outcome }).is_err() {
                             return;
                         }
@@ -174,6 +194,9 @@ impl Verifier<'_, '_> {
                 self.stats.packs_read += 1;
                 self.stats.bytes_read += check.bytes;
                 self.site.monitor.advance(1, check.bytes);
+                if check.more_than_known {
+                    self.reinstate(pack)?;
+                }
                 let ids: Vec<ChunkId> = check.damaged.iter().map(|(id, _)| *id).collect();
                 if !self.options.dry_run {
                     self.site.state.set_pack_verified(pack, self.site.clock.now_ns())?;
@@ -192,26 +215,11 @@ impl Verifier<'_, '_> {
             Err(error) if error.kind() == ErrorKind::Integrity => {
                 self.mark(pack, PackStatus::Damaged)?;
                 let why = error.to_string();
-                self.problem(Problem::ChunkDamaged { pack, chunk: ChunkId([0; 32]), why });
+                self.problem(Problem::PackUnreadable { pack, why });
                 Ok(())
             }
             // Unreachable or denied is unknown, never "gone".
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Reads a pack once and checks each chunk where the state DB says it is.
-fn check(
-    store: &dyn Store,
-    protection: &Protection,
-    store_id: StoreId,
-    pack: PackId,
-    slots: &[chunk::ChunkSlot],
-    decoder: &mut Decoder,
-) -> Result<PackCheck, store::Error> {
-    let bytes = store.get(&pack_key(pack), None)?;
-    let bad = chunk::check_chunks(protection, store_id, pack, slots, &bytes, decoder);
-    let damaged = bad.into_iter().map(|(id, error)| (id, error.to_string())).collect();
-    Ok(PackCheck { bytes: bytes.len() as u64, damaged })
 }

@@ -50,7 +50,9 @@ pub enum FileError {
     Replaced,
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
-    #[error("it carries a stub's marker ({0}): its local bytes are not its content; run hsm recall")]
+    #[error(
+        "it carries a stub's marker ({0}): its local bytes are not its content; run hsm recall"
+    )]
     IsStub(&'static str),
     #[error("the state DB has it as a stub or in another operation; run hsm scan")]
     InUse,
