@@ -451,7 +451,7 @@ fn insert_sql(rows: usize) -> &'static str {
     TEXTS[rows.ilog2() as usize].get_or_init(|| {
         let one = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
         format!(
-            "INSERT INTO entry (dir_id, name, ino, mode, nlink, uid, gid, size_bytes,
+            "INSERT OR ROLLBACK INTO entry (dir_id, name, ino, mode, nlink, uid, gid, size_bytes,
              allocated_bytes, atime_ns, mtime_ns, ctime_ns, btime_ns, first_scan) VALUES {}",
             vec![one; rows].join(",")
         )
