@@ -8,7 +8,8 @@
 //! exactly what was seen (names kept aside until the scan is complete, a large
 //! directory that came in parts) has none and is compared row by row.
 
-use super::scan_writer::{SeenEntry, entry_facts};
+use super::scan_rows::entry_facts;
+use super::scan_writer::SeenEntry;
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// The first half of a SHA-256.
