@@ -114,7 +114,8 @@ CREATE TABLE file (
 CREATE INDEX file_place ON file (dir_id, name);
 CREATE INDEX file_transient ON file (root_id)
     WHERE state IN ('uploading', 'stubbing', 'recalling');
-CREATE INDEX file_uncatalogued ON file (root_id) WHERE segment_seq IS NULL;
+CREATE INDEX file_uncatalogued ON file (root_id)
+    WHERE segment_seq IS NULL AND state IN ('uploaded', 'stub');
 
 -- What was at a path and is there no more; a complete scan said so.
 CREATE TABLE gone (
