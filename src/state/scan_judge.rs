@@ -3,10 +3,11 @@
 //! Each managed file whose path is in a directory that was read is still what
 //! was recorded, or has changed (uploaded becomes dirty, a stub becomes a
 //! suspect), or is not at its name any more and therefore *adrift* until the end
-//! of the scan tells whether another name has it. All of a directory's files are
-//! judged at every scan, whether or not its names changed since the one before:
-//! what was recorded may be younger than that. Transient and damaged files are
-//! left alone.
+//! of the scan tells whether another name has it. What was recorded may be younger
+//! than the last scan, so a directory is judged again after any change of its
+//! names or of what is recorded (the digest, which says that nothing changed,
+//! goes with either), and until there is nothing left to report. Transient and
+//! damaged files are left alone.
 
 use super::error::{During, Result};
 use super::rows::Columns;
@@ -24,6 +25,10 @@ pub struct Judged {
 }
 
 impl Judged {
+    fn is_empty(&self) -> bool {
+        self.adrift.is_empty() && self.dirty.is_empty() && self.suspects.is_empty()
+    }
+
     /// Its size or times are not what was recorded.
     pub fn changed(&mut self, ident: FileIdent, state: FileState) {
         match state {
@@ -36,15 +41,17 @@ impl Judged {
 
 impl ScanWriter<'_> {
     /// Judges the managed files that the DB has in a range of a directory's
-    /// names.
+    /// names; true where all of them are what was recorded, or known not to be.
     pub(super) fn compare_files(
         &mut self,
         dir: i64,
         entries: &[SeenEntry<'_>],
         range: &NameRange,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let judged = self.judge(dir, entries, range)?;
-        self.apply(judged)
+        let settled = judged.is_empty();
+        self.apply(judged)?;
+        Ok(settled)
     }
 
     /// Writes down what was concluded.

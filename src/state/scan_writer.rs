@@ -195,16 +195,18 @@ impl ScanWriter<'_> {
             (None, false) => NameRange { to: after.clone(), after },
         };
         let Placed { dir, is_new, .. } = placed;
-        if is_new {
-            self.add(dir, entries)?;
-        } else if digest.is_some() && digest == placed.digest {
+        let unchanged = digest.is_some() && digest == placed.digest && !is_new;
+        if unchanged {
             self.changes.unchanged += entries.len() as u64;
         } else {
-            let exact = self.compare(dir, entries, &range)?;
-            self.set_digest(&placed, digest.filter(|_| exact))?;
-        }
-        if self.has_files {
-            self.compare_files(dir, entries, &range)?;
+            let exact = if is_new {
+                self.add(dir, entries)?;
+                true
+            } else {
+                self.compare(dir, entries, &range)?
+            };
+            let settled = !self.has_files || self.compare_files(dir, entries, &range)?;
+            self.set_digest(&placed, digest.filter(|_| exact && settled))?;
         }
         if part.last {
             self.visited.insert(dir);
