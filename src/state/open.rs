@@ -113,6 +113,22 @@ impl StateDb {
         self.node
     }
 
+    /// As [`Self::write`], and on return the transaction and all before it
+    /// survive a power cut. For the intents that precede effects on files: after
+    /// it the DB knows of every inode that may carry a marker.
+    pub(super) fn write_durably<T>(
+        &mut self,
+        operation: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        // In WAL mode FULL syncs the log at each commit, NORMAL only at
+        // checkpoints (sqlite.org/pragma.html#pragma_synchronous).
+        self.conn.pragma_update(None, "synchronous", "FULL").during(operation)?;
+        let written = self.write(operation, body);
+        self.conn.pragma_update(None, "synchronous", "NORMAL").during(operation)?;
+        written
+    }
+
     /// Runs `body` in one transaction: all of it is in the DB or nothing.
     pub(super) fn write<T>(
         &mut self,

@@ -7,14 +7,18 @@
 use super::Error;
 use super::rescan::open_managed;
 use crate::ids::{FileIdent, PackId};
-use crate::manifest::{FileRecord, Name, Record, SegmentHeader, decode_segment, segment_hash};
+use crate::manifest::{
+    FileRecord, Name, PackRecord, Record, SegmentHeader, decode_segment, segment_hash,
+};
 use crate::os::blocks;
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
 use crate::site::{Ground, Site, segment_key};
-use crate::state::{ManagedRow, RootId, RootRow, SegmentCommit, Uploaded};
+use crate::state::{
+    ManagedRow, PackStatus, RootId, RootRow, SegmentCommit, UploadIntent, Uploaded,
+};
 use crate::store::ErrorKind;
 use crate::stub::{self, MarkerSpace, Placement};
 use std::os::unix::ffi::OsStrExt;
@@ -84,7 +88,10 @@ fn apply_segment(
     let mut told = Told { root: roots.first().map(|row| row.id), ..Told::default() };
     for record in records {
         match record {
-            Record::Pack(pack) => told.packs.push(pack.id),
+            Record::Pack(pack) => {
+                adopt_catalogued(site, &pack)?;
+                told.packs.push(pack.id);
+            }
             Record::File(file) => {
                 if let Some(root) = owner(&roots, &file.root) {
                     told.root = Some(root);
@@ -124,7 +131,7 @@ fn owner(roots: &[RootRow], name: &Name) -> Option<RootId> {
 
 /// One inode is committed once, whatever the number of its names.
 fn tell_file(
-    site: &Site<'_>,
+    site: &mut Site<'_>,
     root: RootId,
     file: FileRecord,
     told: &mut Told,
@@ -136,9 +143,21 @@ fn tell_file(
         return Ok(());
     };
     let ident = FileIdent { ino: file.ino, generation: file.generation };
-    let row = site.state.managed_by_ident(root, ident)?;
-    let uploading = row.is_some_and(|row| row.state == FileState::Uploading);
-    if !uploading {
+    let state = site.state.managed_by_ident(root, ident)?.map(|row| row.state);
+    if state.is_none() {
+        // The state DB lost even the intent (a power cut): made again.
+        let intent = UploadIntent {
+            ident,
+            btime_ns: 0,
+            path,
+            size_bytes: file.size_bytes,
+            mtime_ns: file.mtime_ns,
+            ctime_ns: file.ctime_ns,
+            rule: None,
+        };
+        site.state.begin_uploads(root, &[intent], site.clock.now_ns())?;
+    }
+    if !matches!(state, None | Some(FileState::Uploading)) {
         told.recatalogued.push(ident);
     } else if !told.files.iter().any(|known| known.ident == ident) {
         told.files.push(Uploaded {
@@ -150,6 +169,20 @@ fn tell_file(
             mtime_ns: file.mtime_ns,
             size_bytes: file.size_bytes,
         });
+    }
+    Ok(())
+}
+
+/// A pack that a durable segment names. The state DB has it, unless a power cut
+/// took the record that was written before the segment.
+fn adopt_catalogued(site: &mut Site<'_>, pack: &PackRecord) -> Result<(), Error> {
+    let status = site.state.pack(pack.id)?.map(|row| row.status);
+    if status.is_none() {
+        let now_ns = site.clock.now_ns();
+        site.state.intend_pack(pack.id, &pack.kind, pack.class.as_deref(), now_ns)?;
+    }
+    if matches!(status, None | Some(PackStatus::Sending)) {
+        adopt_pack(site, pack.id)?;
     }
     Ok(())
 }
