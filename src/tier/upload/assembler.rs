@@ -35,7 +35,7 @@ pub(super) fn assemble(
     give_up: &dyn Fn(u64, u64) -> bool,
 ) -> Result<UploadStats, Error> {
     let committer = Committer::open(site, root_id, shared.root)?;
-    let builders = Builders::new(site.protection, site.store_id);
+    let builders = Builders::new(shared, site.protection, site.store_id);
     let mut assembler = Assembler {
         site,
         root_id,
@@ -76,7 +76,7 @@ struct Assembler<'a, 's> {
     packs: Option<Sender<SealedPack>>,
     give_up: &'a dyn Fn(u64, u64) -> bool,
     committer: Committer<'a>,
-    builders: Builders<'s>,
+    builders: Builders<'a>,
     ledger: Ledger,
     large: HashMap<Ticket, Large>,
     early: BTreeMap<u64, Done>,
@@ -236,6 +236,7 @@ impl Assembler<'_, '_> {
                 let full =
                     self.builders.push(shelf, now, chunk.id, codec, chunk.plain_len, &stored);
                 self.in_flight_chunks.insert(chunk.id);
+                self.shared.chunk_buffers.give_back(stored);
                 self.dispatch(full)?;
                 Ok(true)
             }
