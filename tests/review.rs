@@ -107,3 +107,24 @@ fn a_symlink_made_later_is_catalogued_without_an_upload() {
     let Some(tree) = restored(&sandbox, test) else { return };
     assert_eq!(std::fs::read_link(tree.join("link")).unwrap(), Path::new("file"));
 }
+
+/// Two fills of one inode would undo each other.
+#[test]
+fn a_file_that_is_named_twice_is_recalled_once() {
+    let sandbox = Sandbox::new();
+    let policy =
+        support::EAGER_POLICY.replace("action = \"tier\"", "nlink_max = 10\naction = \"tier\"");
+    sandbox.policy(&policy);
+    sandbox.write("dir/a", &noise(1, 70_000));
+    std::fs::hard_link(sandbox.tree().join("dir/a"), sandbox.tree().join("dir/b")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    let ran = sandbox.on("recall", &["-r", "--json"], &["dir/a", "dir/b", "dir/a", "dir"]);
+    let summary = ran.succeeds().summary();
+    assert_eq!(
+        (&summary["recalled_files"], &summary["recalled_bytes"]),
+        (&1.into(), &70_000.into())
+    );
+    assert_eq!(sandbox.read("dir/b"), noise(1, 70_000));
+    let left = sandbox.on("find", &["--state", "recalling"], &[""]).succeeds();
+    assert_eq!(left.stdout(), "");
+}
