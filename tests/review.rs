@@ -4,8 +4,10 @@
 mod support;
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::held::Held;
 use support::snapshot::is_stub;
 use support::trees::noise;
 use support::{Sandbox, skip};
@@ -127,4 +129,68 @@ fn a_file_that_is_named_twice_is_recalled_once() {
     assert_eq!(sandbox.read("dir/b"), noise(1, 70_000));
     let left = sandbox.on("find", &["--state", "recalling"], &[""]).succeeds();
     assert_eq!(left.stdout(), "");
+}
+
+/// Writes other bytes of the same length and puts the mtime back, as `cp -p`
+/// over a file of one age does.
+fn edit_unseen(sandbox: &Sandbox, name: &str, bytes: &[u8]) {
+    let path = sandbox.tree().join(name);
+    let file = std::fs::File::options().write(true).open(path).expect("open");
+    let modified = file.metadata().expect("stat").modified().expect("an mtime");
+    file.write_all_at(bytes, 0).expect("write");
+    file.set_modified(modified).expect("put the mtime back");
+}
+
+#[test]
+fn an_edit_that_keeps_size_and_mtime_is_uploaded_though_a_stub_run_met_it_first() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file", &noise(1, 70_000));
+    let held = Held::at(&sandbox, "tier.uploaded", &["tier"]);
+    edit_unseen(&sandbox, "file", &noise(2, 70_000));
+    held.finish().succeeds();
+    assert!(!is_stub(&sandbox.tree().join("file")));
+    let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    assert_eq!(summary["uploaded_files"], 1, "{summary}");
+    assert!(is_stub(&sandbox.tree().join("file")));
+    sandbox.on("recall", &[], &["file"]).succeeds();
+    assert_eq!(sandbox.read("file"), noise(2, 70_000));
+}
+
+/// After a death in the middle of stubbing nothing but the content tells.
+#[test]
+fn a_file_whose_content_is_not_its_copy_is_uploaded_again() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("file", &noise(1, 70_000));
+    sandbox.set_env("HSM_FAULT_ABORT", "stub.markers-flushed");
+    assert_eq!(sandbox.hsm(["tier"]).code(), -1);
+    sandbox.set_env("HSM_FAULT_ABORT", "");
+    edit_unseen(&sandbox, "file", &noise(2, 70_000));
+    for _ in 0..2 {
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    assert!(is_stub(&sandbox.tree().join("file")));
+    sandbox.on("recall", &[], &["file"]).succeeds();
+    assert_eq!(sandbox.read("file"), noise(2, 70_000));
+}
+
+/// What files in use do is no failure of the run.
+#[test]
+fn files_that_vanish_or_run_between_scan_and_action_fail_nothing() {
+    let sandbox = Sandbox::new();
+    for (seed, name) in [(1, "small"), (2, "stays")] {
+        sandbox.write(name, &noise(seed, 70_000));
+    }
+    sandbox.write("large", &noise(3, 5 << 20));
+    std::fs::copy("/bin/sleep", sandbox.tree().join("program")).expect("a program");
+    let mut running =
+        Command::new(sandbox.tree().join("program")).arg("600").spawn().expect("it runs");
+    let held = Held::at(&sandbox, "tier.scanned", &["tier", "--json"]);
+    for name in ["small", "large"] {
+        std::fs::remove_file(sandbox.tree().join(name)).unwrap();
+    }
+    let ran = held.finish();
+    running.kill().expect("ours");
+    running.wait().expect("ours");
+    let summary = ran.succeeds().summary();
+    assert_eq!((&summary["uploaded_files"], &summary["stubbed_files"]), (&2.into(), &1.into()));
 }
