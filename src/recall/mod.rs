@@ -17,6 +17,7 @@ mod target;
 
 pub use target::Target;
 
+use crate::ids::FileIdent;
 use crate::manifest::Content;
 use crate::os::blocks;
 use crate::os::relpath::RelPath;
@@ -27,6 +28,7 @@ use crate::site::{Catalog, Site, catalog};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{Filler, MarkerSpace};
 use crate::{chunk, state, store, stub};
+use std::collections::HashSet;
 use std::io;
 use target::{Opened, Opening};
 
@@ -134,6 +136,7 @@ pub fn run(
         space: MarkerSpace::for_this_process(),
         stats: RecallStats::default(),
         catalog: Catalog::default(),
+        gathered: HashSet::new(),
     };
     let (mut batch, mut bytes) = (vec![], 0);
     for target in targets {
@@ -160,6 +163,9 @@ struct Recall<'a, 's> {
     space: MarkerSpace,
     stats: RecallStats,
     catalog: Catalog,
+    /// The files of the batch: one that is named twice, or by two of its names,
+    /// must not be filled twice at once.
+    gathered: HashSet<FileIdent>,
 }
 
 impl Recall<'_, '_> {
@@ -181,6 +187,9 @@ impl Recall<'_, '_> {
             Err(error) => return Ok(self.fail(&path, &error)),
         };
         let marker = &found.marker;
+        if !self.gathered.insert(marker.ident) {
+            return Ok(None);
+        }
         if !found.vouched && !self.catalog.was_uploaded(self.site, marker.content, marker.ident)? {
             return Ok(self.fail(&path, &FileError::Unvouched));
         }
@@ -222,6 +231,7 @@ impl Recall<'_, '_> {
     }
 
     fn batch(&mut self, batch: Vec<Opened>) -> Result<(), Error> {
+        self.gathered.clear();
         if batch.is_empty() {
             return Ok(());
         }
@@ -268,7 +278,7 @@ impl Recall<'_, '_> {
         &mut self,
         fills: Vec<Fill>,
         outcomes: Vec<Result<(), FileError>>,
-        mut failed: Vec<crate::ids::FileIdent>,
+        mut failed: Vec<FileIdent>,
     ) -> Result<(), Error> {
         let together = fills.len() >= FLUSH_TOGETHER;
         if together {

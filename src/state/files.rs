@@ -156,6 +156,17 @@ impl StateDb {
         self.managed(root, rest, (root.0, limit as i64))
     }
 
+    /// Whether the catalog has any file of this root.
+    pub fn has_catalogued_files(&self, root: RootId) -> Result<bool> {
+        self.conn
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM file WHERE root_id = ?1 AND segment_seq IS NOT NULL)",
+                [root.0],
+                |row| row.get(0),
+            )
+            .during(OPERATION)
+    }
+
     /// The managed files of every root that have this content. Reads every
     /// managed file: for many contents go through [`StateDb::for_each_managed`]
     /// once.

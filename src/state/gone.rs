@@ -35,17 +35,17 @@ pub struct GoneRow {
 const OPERATION: &str = "recording what is gone";
 
 impl StateDb {
-    /// What is gone and not yet in the catalog, oldest first.
-    pub fn pending_gone(&self, root: RootId) -> Result<Vec<GoneRow>> {
+    /// What is gone and not yet in the catalog, oldest first, at most `limit`.
+    pub fn pending_gone(&self, root: RootId, limit: usize) -> Result<Vec<GoneRow>> {
         let operation = "reading what is gone";
         let mut select = self
             .conn
             .prepare_cached(
                 "SELECT id, path, ino, generation, content, size_bytes, state, moved, gone_ns
-                 FROM gone WHERE root_id = ?1 AND segment_seq IS NULL ORDER BY id",
+                 FROM gone WHERE root_id = ?1 AND segment_seq IS NULL ORDER BY id LIMIT ?2",
             )
             .during(operation)?;
-        let mut rows = select.query([root.0]).during(operation)?;
+        let mut rows = select.query((root.0, limit as i64)).during(operation)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next().during(operation)? {
             let mut columns = Columns::new(row, 0, operation);
@@ -105,6 +105,29 @@ pub fn bury_one(conn: &Connection, root: RootId, ino: u64, now_ns: i64) -> Resul
     let rest = "FROM file f JOIN dir d ON d.id = f.dir_id
          WHERE f.root_id = ?1 AND f.ino = ?3 AND f.content IS NOT NULL";
     bury(conn, 0, rest, (root.0, now_ns, ino as i64))
+}
+
+/// Names that vanished of files with several, which may live on under another;
+/// the name that the file's own row has is not among them.
+pub fn bury_links(conn: &Connection, now_ns: i64) -> Result<()> {
+    for lost in [
+        "temp.vanished v CROSS JOIN entry e ON e.dir_id = v.dir_id AND e.name = v.name",
+        "temp.dead_dir v CROSS JOIN entry e ON e.dir_id = v.id",
+    ] {
+        let sql = format!(
+            "INSERT INTO gone (root_id, path, kind, moved, ino, generation, btime_ns, state,
+             content, size_bytes, mtime_ns, ctime_ns, gone_ns)
+             SELECT d.root_id,
+             CAST(iif(length(d.path) = 0, e.name, d.path || x'2f' || e.name) AS BLOB), 'f', 1,
+             f.ino, f.generation, f.btime_ns, coalesce(f.former_state, f.state), f.content,
+             f.size_bytes, f.mtime_ns, f.ctime_ns, ?1
+             FROM {lost} CROSS JOIN dir d ON d.id = e.dir_id
+             CROSS JOIN file f ON f.root_id = d.root_id AND f.ino = e.ino
+             WHERE e.nlink > 1 AND (e.mode & 61440) = 32768 AND (f.dir_id, f.name) <> (e.dir_id, e.name) AND f.content IS NOT NULL"
+        );
+        conn.execute(&sql, [now_ns]).during(OPERATION)?;
+    }
+    Ok(())
 }
 
 /// Catalogued symlinks and the like among the names that vanished. The rows in

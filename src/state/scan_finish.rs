@@ -82,6 +82,9 @@ impl ScanWriter<'_> {
     /// lose their place.
     fn remove_names(&mut self, now_ns: i64) -> Result<()> {
         gone::bury_specials(self.conn, now_ns)?;
+        if self.has_files {
+            gone::bury_links(self.conn, now_ns)?;
+        }
         gone::bury_dirs(self.conn, now_ns)?;
         self.run(
             "INSERT OR IGNORE INTO temp.adrift

@@ -143,7 +143,16 @@ impl Filler {
         if size != self.marker.size_bytes {
             return Err(Changed::Size { expected: self.marker.size_bytes, found: size }.into());
         }
-        Ok(())
+        self.require_flag()
+    }
+
+    /// Whoever else worked on the file and gave up has punched our data away,
+    /// and taken the flag off with it.
+    fn require_flag(&self) -> Result<(), Error> {
+        match inspect(&self.file, self.space)? {
+            Placement::Filling(_) => Ok(()),
+            other => Err(Error::NotAStub { found: other.describe() }),
+        }
     }
 
     /// The data are durable.

@@ -119,6 +119,11 @@ impl Armed {
         self.file.as_ref().expect("taken out only when self is consumed")
     }
 
+    /// Nobody has touched the file since it was marked.
+    pub fn is_unchanged(&self) -> bool {
+        check_unchanged(self.file(), &self.expected).is_ok()
+    }
+
     /// Frees the blocks. The caller has made the marker durable, and holds a
     /// lease or has a guard that keeps openers waiting. On an error before the
     /// first block was freed the marker is taken off again; after it, the file

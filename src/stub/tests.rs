@@ -74,6 +74,33 @@ fn stubs_of_small_files_cost_no_block_after_a_remount() {
     }
 }
 
+/// Two fills of one inode, by two of its names or two state DBs: the one that
+/// gives up punches what the other has written.
+#[test]
+fn a_fill_that_somebody_rolled_back_never_takes_the_marker_off() {
+    let (_dir, sample) = sample();
+    drop(sample.free().expect("free"));
+    let begin = || {
+        let file = sample.open();
+        let placement = inspect(&file, space()).expect("inspect");
+        let marker = placement.marker().expect("a stub").clone();
+        begin_fill(file, space(), &marker, &sample.data).expect("begin")
+    };
+    for flushed in [false, true] {
+        let (one, other) = (begin(), begin());
+        other.write_at(0, &vec![7; 1_048_577]).expect("write");
+        drop(one);
+        let content = sample.content();
+        let finished =
+            if flushed { other.finish_after_syncfs(content) } else { other.finish(content) };
+        assert!(matches!(finished, Err(Error::NotAStub { .. })), "{finished:?}");
+        let placement = inspect(&sample.open(), space()).expect("inspect");
+        assert!(matches!(placement, Placement::Stub(_)), "{placement:?}");
+    }
+    sample.fill().expect("fill");
+    sample.assert_whole("recalled after all");
+}
+
 #[test]
 fn a_file_that_changed_since_its_upload_is_not_armed() {
     let (_dir, sample) = sample();

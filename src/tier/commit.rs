@@ -152,16 +152,11 @@ impl<'a> Committer<'a> {
             return Ok(());
         }
         self.announce(site)?;
+        self.gone(site)?;
         let (mut records, mut uploaded) = (Vec::with_capacity(self.files.len()), vec![]);
         let mut parents = BTreeSet::new();
         for (record, done) in std::mem::take(&mut self.files) {
-            for name in self.other_names(site, &record)? {
-                collect_parents(name.as_bytes(), &mut parents);
-                let path = Name::from_bytes(name.as_bytes());
-                records.push(Record::File(Box::new(FileRecord { path, ..record.clone() })));
-            }
-            collect_parents(record.path_bytes(), &mut parents);
-            records.push(Record::File(Box::new(record)));
+            self.enter_names(site, record, &mut records, &mut parents)?;
             uploaded.push(done);
         }
         let packs = std::mem::take(&mut self.packs);
@@ -178,6 +173,24 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
+    /// One record for each name of the file.
+    fn enter_names(
+        &self,
+        site: &Site<'_>,
+        record: FileRecord,
+        records: &mut Vec<Record>,
+        parents: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<(), Error> {
+        for name in self.other_names(site, &record)? {
+            collect_parents(name.as_bytes(), parents);
+            let path = Name::from_bytes(name.as_bytes());
+            records.push(Record::File(Box::new(FileRecord { path, ..record.clone() })));
+        }
+        collect_parents(record.path_bytes(), parents);
+        records.push(Record::File(Box::new(record)));
+        Ok(())
+    }
+
     /// The names that a hard-linked file has beside the one it was read by.
     fn other_names(&self, site: &Site<'_>, record: &FileRecord) -> Result<Vec<RelPath>, Error> {
         if record.link.is_none() {
@@ -188,18 +201,19 @@ impl<'a> Committer<'a> {
         Ok(names)
     }
 
-    /// The last segments of a run: what is ready, symlinks and the like,
-    /// deletions; then `close`. A run that did nothing writes nothing.
+    /// The last segments of a run: what is ready, deletions, what was renamed,
+    /// symlinks and the like; then `close`. A run that did nothing writes
+    /// nothing.
     pub fn finish(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         if !self.abandoned.is_empty() {
             let idents = std::mem::take(&mut self.abandoned);
             site.state.abandon_uploads(self.root_id, &idents)?;
         }
         self.commit(site)?;
+        self.gone(site)?;
         self.recatalogue(site)?;
         self.specials(site)?;
         self.empty_dirs(site)?;
-        self.gone(site)?;
         if self.announced {
             let close = Record::Close { session: self.log.session().to_owned() };
             self.append(site, &[close], &Batch::default())?;
@@ -216,8 +230,7 @@ impl<'a> Committer<'a> {
             for row in &rows {
                 // Gone or replaced since the scan: the next scan tells.
                 let Some(record) = self.record_again(site, row)? else { continue };
-                collect_parents(row.path.as_bytes(), &mut parents);
-                records.push(Record::File(Box::new(record)));
+                self.enter_names(site, record, &mut records, &mut parents)?;
                 done.push(row.ident);
             }
             if records.is_empty() {
@@ -242,7 +255,7 @@ impl<'a> Committer<'a> {
     /// Symlinks, FIFOs and devices carry no data; a restore needs them all the
     /// same. Recorded once the root has uploaded files at all.
     fn specials(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
-        if self.files_committed == 0 {
+        if self.files_committed == 0 && !site.state.has_catalogued_files(self.root_id)? {
             return Ok(());
         }
         loop {
@@ -267,7 +280,7 @@ impl<'a> Committer<'a> {
 
     /// A restore needs the directories that hold nothing, too.
     fn empty_dirs(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
-        if self.files_committed == 0 {
+        if self.files_committed == 0 && !site.state.has_catalogued_files(self.root_id)? {
             return Ok(());
         }
         loop {
@@ -290,12 +303,9 @@ impl<'a> Committer<'a> {
         }
     }
 
+    /// Deletions, before any record of what is at those paths now: a later
+    /// record about a path replaces an earlier one.
     fn gone(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
-        let gone = site.state.pending_gone(self.root_id)?;
-        if gone.is_empty() {
-            return Ok(());
-        }
-        self.announce(site)?;
         let root = name_of(self.root);
         let record = |row: &GoneRow| Record::Gone {
             root: root.clone(),
@@ -303,9 +313,16 @@ impl<'a> Committer<'a> {
             content: row.content,
             when_ns: row.gone_ns,
         };
-        let records: Vec<Record> = gone.iter().map(record).collect();
-        let batch = Batch { gone: gone.iter().map(|row| row.id).collect(), ..Batch::default() };
-        self.append(site, &records, &batch)
+        loop {
+            let gone = site.state.pending_gone(self.root_id, SEGMENT_FILES)?;
+            if gone.is_empty() {
+                return Ok(());
+            }
+            self.announce(site)?;
+            let records: Vec<Record> = gone.iter().map(record).collect();
+            let gone = gone.iter().map(|row| row.id).collect();
+            self.append(site, &records, &Batch { gone, ..Batch::default() })?;
+        }
     }
 
     /// Adds records for the directories above the files whose metadata the

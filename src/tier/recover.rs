@@ -21,6 +21,7 @@ use crate::state::{
 };
 use crate::store::ErrorKind;
 use crate::stub::{self, MarkerSpace, Placement};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -86,6 +87,7 @@ fn apply_segment(
 ) -> Result<(), Error> {
     let roots = site.state.roots()?;
     let mut told = Told { root: roots.first().map(|row| row.id), ..Told::default() };
+    let mut gone = HashSet::new();
     for record in records {
         match record {
             Record::Pack(pack) => {
@@ -101,15 +103,18 @@ fn apply_segment(
             Record::Gone { root, path, .. } => {
                 if let Some(root) = owner(&roots, &root) {
                     told.root = Some(root);
-                    let rows = site.state.pending_gone(root)?;
-                    let same = rows.iter().filter(|row| row.path.as_bytes() == path.as_bytes());
-                    told.gone.extend(same.map(|row| row.id));
+                    gone.insert(path.as_bytes().to_vec());
                 }
             }
             Record::Open { .. } | Record::Close { .. } => {}
         }
     }
     let Some(root) = told.root else { return Ok(()) };
+    if !gone.is_empty() {
+        let pending = site.state.pending_gone(root, usize::MAX)?;
+        let same = pending.iter().filter(|row| gone.contains(row.path.as_bytes()));
+        told.gone.extend(same.map(|row| row.id));
+    }
     let commit = SegmentCommit {
         seq,
         hash,

@@ -76,6 +76,12 @@ enum NotStubbed {
     Io { doing: &'static str, source: std::io::Error },
 }
 
+impl NotStubbed {
+    fn is_of_content(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.condition == conditions::CONTENT_EQUAL)
+    }
+}
+
 impl From<Refusal> for NotStubbed {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -87,6 +93,27 @@ struct Target {
     row: ManagedRow,
     content: Content,
     copy: Mutex<Option<VerifiedCopy>>,
+    /// The ctime that our own changes gave it, where it stays resident.
+    left_ctime_ns: Mutex<Option<i64>>,
+}
+
+impl Target {
+    fn leave(&self, stat: &Stat) {
+        *self.left_ctime_ns.lock().expect("no holder panics") = Some(stat.ctime_ns);
+    }
+
+    /// A marker that was set and removed again moved the ctime; the row must
+    /// not look dirty for that. A ctime that somebody else left stays unknown,
+    /// for the next scan to find.
+    fn moved_by_us(&self, root: &RootDir) -> Option<(FileIdent, i64, i64)> {
+        let left_ns = (*self.left_ctime_ns.lock().expect("no holder panics"))?;
+        let (row, now) = (&self.row, root.stat(&self.row.path).ok()?);
+        let same = now.ino == row.ident.ino
+            && now.size_bytes == row.size_bytes
+            && now.mtime_ns == row.mtime_ns
+            && now.ctime_ns == left_ns;
+        same.then_some((row.ident, now.mtime_ns, now.ctime_ns))
+    }
 }
 
 struct Bench<'a> {
@@ -172,7 +199,12 @@ fn target(
     }
     let found = |id: &_| evidence.get(id).copied().flatten();
     Ok(match VerifiedCopy::assemble(&content, &found) {
-        Ok(copy) => Ok(Target { row, content, copy: Mutex::new(Some(copy)) }),
+        Ok(copy) => Ok(Target {
+            row,
+            content,
+            copy: Mutex::new(Some(copy)),
+            left_ctime_ns: Mutex::new(None),
+        }),
         Err(error) => Err((row, missing(&error.to_string()))),
     })
 }
@@ -195,11 +227,15 @@ fn stub_batch(
         protection: site.protection,
         judge,
     };
-    let armed = in_parallel(site.workers, batch.iter().collect(), |target| bench.arm(target));
+    let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
+        bench.arm(target).map(|held| (target, held))
+    });
     blocks::syncfs(root).map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
     crate::fault::point("stub.markers-flushed");
-    let outcomes = in_parallel(site.workers, armed, |held| held.and_then(punch));
-    let (mut done, mut undone, mut moved) = (vec![], vec![], vec![]);
+    let outcomes = in_parallel(site.workers, armed, |held| {
+        held.and_then(|(target, held)| punch(target, held))
+    });
+    let (mut done, mut undone, mut moved, mut dirty) = (vec![], vec![], vec![], vec![]);
     let mut half_way = false;
     for (target, outcome) in batch.iter().zip(outcomes) {
         match outcome {
@@ -217,31 +253,24 @@ fn stub_batch(
             }
             Err(error) => {
                 undone.push(target.row.ident);
-                moved.extend(ctime_moved_by_us(root, &target.row));
+                moved.extend(target.moved_by_us(root));
+                dirty.extend(error.is_of_content().then_some(target.row.ident));
                 refuse(site, root, stats, &target.row, &error);
             }
         }
     }
     site.state.cancel_stubs(root_id, &undone)?;
     site.state.settle(root_id, &moved)?;
+    for ident in dirty {
+        // No time told that it changed: only a new upload makes the copy right.
+        site.state.set_state(root_id, ident, FileState::Dirty, None)?;
+    }
     site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
     crate::fault::point("stub.committed");
     if half_way {
         recover::recover_files(&mut site.ground(), root_id, root)?;
     }
     Ok(())
-}
-
-/// A marker that was set and removed again moved the ctime; the row must not
-/// look dirty for that. Any other change shows in size or mtime, or is found
-/// when the content is hashed again before the next attempt.
-fn ctime_moved_by_us(root: &RootDir, row: &ManagedRow) -> Option<(FileIdent, i64, i64)> {
-    let now = root.stat(&row.path).ok()?;
-    let same = now.ino == row.ident.ino
-        && now.size_bytes == row.size_bytes
-        && now.mtime_ns == row.mtime_ns
-        && now.ctime_ns != row.ctime_ns;
-    same.then_some((row.ident, now.mtime_ns, now.ctime_ns))
 }
 
 fn refuse(
@@ -265,11 +294,27 @@ fn refuse(
 }
 
 impl Bench<'_> {
+    /// Why a file could not be opened for stubbing, by the condition's name
+    /// where it is one: that is how files in use are, and no failure.
+    fn closed(&self, row: &ManagedRow, source: std::io::Error) -> NotStubbed {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            return Refusal::new(conditions::UNCHANGED, "it was deleted or renamed").into();
+        }
+        if source.kind() == std::io::ErrorKind::ExecutableFileBusy {
+            return Refusal::new(conditions::NOT_OPEN, "it is a program that runs").into();
+        }
+        // Nobody may write such a file, not even root.
+        match self.root.stat(&row.path).map(|stat| conditions::mutable(&stat)) {
+            Ok(Err(refusal)) => refusal.into(),
+            _ => NotStubbed::Io { doing: "open the file", source },
+        }
+    }
+
     /// Every check, then the marker. Nothing is freed yet.
     fn arm(&self, target: &Target) -> Result<Held, NotStubbed> {
         let row = &target.row;
         let io = |doing| move |source| NotStubbed::Io { doing, source };
-        let (file, expected) = self.open(row)?;
+        let (file, expected) = self.open(target)?;
         let stat = statx_fd(&file).map_err(io("stat the file"))?;
         conditions::mutable(&stat)?;
         let lease = OwnedLease::acquire(file).map_err(io("take a lease on the file"))?;
@@ -292,7 +337,8 @@ impl Bench<'_> {
 
     /// Opens the file for writing. Where its owner made it read-only that moves
     /// the ctime, so it is compared with the uploaded version before.
-    fn open(&self, row: &ManagedRow) -> Result<(File, Expected), NotStubbed> {
+    fn open(&self, target: &Target) -> Result<(File, Expected), NotStubbed> {
+        let row = &target.row;
         let io = |doing| move |source| NotStubbed::Io { doing, source };
         let mut expected = Expected {
             ident: row.ident,
@@ -302,18 +348,16 @@ impl Bench<'_> {
         };
         let file = match self.root.open_free(&row.path) {
             Ok(file) => file,
-            Err(source) => {
-                // Nobody may write such a file, not even root: that has a name.
-                self.root.stat(&row.path).map_or(Ok(()), |stat| conditions::mutable(&stat))?;
-                return Err(io("open the file")(source));
-            }
+            Err(source) => return Err(self.closed(row, source)),
         };
         stub::check_unchanged(&file, &expected).map_err(changed)?;
         if owner_write::is_writable(&file).map_err(io("look at the descriptor"))? {
             return Ok((file, expected));
         }
         let writable = owner_write::reopen(&file).map_err(io("open the file for writing"))?;
-        expected.ctime_ns = statx_fd(&writable).map_err(io("stat the file"))?.ctime_ns;
+        let stat = statx_fd(&writable).map_err(io("stat the file"))?;
+        expected.ctime_ns = stat.ctime_ns;
+        target.leave(&stat);
         Ok((writable, expected))
     }
 }
@@ -322,10 +366,14 @@ fn changed(why: stub::Changed) -> NotStubbed {
     Refusal::new(conditions::UNCHANGED, why.to_string()).into()
 }
 
-fn punch(held: Held) -> Result<(i64, u64), NotStubbed> {
+fn punch(target: &Target, held: Held) -> Result<(i64, u64), NotStubbed> {
     let Held { armed, lease } = held;
     if !lease.intact() {
-        armed.disarm()?;
+        let unchanged = armed.is_unchanged();
+        let file = armed.disarm()?;
+        if unchanged {
+            target.leave(&statx_fd(&file).map_err(stub::Error::Inspect)?);
+        }
         return Err(Refusal::new(conditions::NOT_OPEN, "a program opened it just now").into());
     }
     let punched = armed.punch()?;

@@ -68,7 +68,7 @@ fn a_rename_keeps_the_managed_file_and_gives_up_the_old_path() {
     let row = fixture.managed(ident);
     assert_eq!((text(&row.path).as_str(), row.state), ("e/new", FileState::Stub));
     assert_eq!(row.segment_seq, None, "the catalog does not have the new path");
-    let gone = fixture.db.pending_gone(fixture.root).expect("gone");
+    let gone = fixture.db.pending_gone(fixture.root, usize::MAX).expect("gone");
     assert_eq!((text(&gone[0].path).as_str(), gone[0].moved), ("d/old", true));
 
     fixture.db.settle(fixture.root, &[(ident, 12, 60)]).expect("settle");
@@ -83,7 +83,7 @@ fn a_rename_keeps_the_managed_file_and_gives_up_the_old_path() {
     };
     fixture.db.commit_segment(fixture.root, &segment, 3).expect("commit");
     assert!(fixture.db.uncatalogued_files(fixture.root, 10).expect("read").is_empty());
-    assert!(fixture.db.pending_gone(fixture.root).expect("gone").is_empty());
+    assert!(fixture.db.pending_gone(fixture.root, usize::MAX).expect("gone").is_empty());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_reused_inode_number_is_another_file() {
     let changes = fixture.scan(&[("", &[(b"a", young)])], 2);
     assert_eq!((changes.gone, changes.moved), (1, 0));
     assert_eq!(fixture.entries(None)[0].file, None);
-    let gone = fixture.db.pending_gone(fixture.root).expect("gone");
+    let gone = fixture.db.pending_gone(fixture.root, usize::MAX).expect("gone");
     assert_eq!((gone[0].ident, gone[0].moved), (ident, false));
 }
 
@@ -149,7 +149,7 @@ fn without_birth_times_the_generation_tells_at_the_next_upload() {
     fixture.db.begin_uploads(fixture.root, &[intent.clone()], 3).expect("begin");
     assert_eq!(fixture.db.managed_by_ident(fixture.root, first).expect("read"), None);
     assert_eq!(fixture.managed(intent.ident).state, FileState::Uploading);
-    assert_eq!(fixture.db.pending_gone(fixture.root).expect("gone")[0].ident, first);
+    assert_eq!(fixture.db.pending_gone(fixture.root, usize::MAX).expect("gone")[0].ident, first);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn deletions_of_catalogued_directories_and_symlinks_are_remembered() {
     assert_eq!(left.len(), 1);
 
     fixture.scan(&[("", &[])], 3);
-    let gone = fixture.db.pending_gone(fixture.root).expect("gone");
+    let gone = fixture.db.pending_gone(fixture.root, usize::MAX).expect("gone");
     let paths: Vec<&[u8]> = gone.iter().map(|row| row.path.as_bytes()).collect();
     assert_eq!(paths, [b"d/l\xff" as &[u8], b"d"]);
     assert!(gone.iter().all(|row| row.content.is_none() && !row.moved));

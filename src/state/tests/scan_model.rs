@@ -213,7 +213,7 @@ impl Run {
         let expected: BTreeMap<FileIdent, FileState> =
             self.managed.iter().map(|(ident, (state, _))| (*ident, *state)).collect();
         assert_eq!(rows, expected);
-        let gone = self.fixture.db.pending_gone(self.fixture.root).expect("gone");
+        let gone = self.fixture.db.pending_gone(self.fixture.root, usize::MAX).expect("gone");
         let gone: BTreeSet<FileIdent> =
             gone.iter().filter(|row| !row.moved).map(|row| row.ident).collect();
         assert_eq!(gone, self.buried);

@@ -404,8 +404,7 @@ impl Assembler<'_, '_> {
 
     fn file_failed(&mut self, path: &RelPath, error: &FileError) {
         let full = path.to_path(self.shared.root.path());
-        if matches!(error, FileError::Changed(_) | FileError::Replaced) {
-            // Files in use are ordinary: told and counted, no failure.
+        if error.is_change() {
             self.stats.changed += 1;
             self.site.monitor.notice(&format!("not uploaded: {}: {error}", full.display()));
             return;

@@ -98,7 +98,7 @@ impl Feeder<'_> {
     }
 
     fn open_large(&self, request: Request) -> Result<(LargeFile, Vec<Range<u64>>), FileError> {
-        let file = self.shared.root.open_read(&request.path).map_err(FileError::Read)?;
+        let file = self.shared.root.open_read(&request.path).map_err(FileError::open)?;
         let stamp = Stamp::take(&file, &request)?;
         let extents = extents_of(&file, &stamp)?;
         Ok((LargeFile::new(request, stamp, file), extents))

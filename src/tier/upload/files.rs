@@ -48,6 +48,8 @@ pub enum FileError {
     Changed(&'static str),
     #[error("it is no longer the file that was scanned; run hsm scan")]
     Replaced,
+    #[error("it was deleted or renamed; the next scan tells")]
+    Vanished,
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
     #[error(
@@ -111,6 +113,21 @@ impl Stamp {
             return Err(FileError::Changed("its metadata changed"));
         }
         Ok(())
+    }
+}
+
+impl FileError {
+    /// Why a file could not be opened.
+    pub(super) fn open(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Vanished,
+            _ => Self::Read(source),
+        }
+    }
+
+    /// That is how files in use are: told and counted, no failure.
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self, Self::Changed(_) | Self::Replaced | Self::Vanished)
     }
 }
 

@@ -107,7 +107,7 @@ impl<'a> Worker<'a> {
         chunks: &mut Vec<ReadChunk>,
     ) -> Result<(Request, Stamp, Vec<Piece>), FileError> {
         self.use_level(request.how.level);
-        let file = self.shared.root.open_read(&request.path).map_err(FileError::Read)?;
+        let file = self.shared.root.open_read(&request.path).map_err(FileError::open)?;
         let stamp = Stamp::take(&file, &request)?;
         crate::fault::point("upload.file-stamped");
         let extents = extents_of(&file, &stamp)?;

@@ -1,0 +1,196 @@
+//! Traps that were found by reading the code: orders of records, two names for
+//! one inode, edits that hide, errors that must not stop or hang a run.
+
+mod support;
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::held::Held;
+use support::snapshot::is_stub;
+use support::trees::noise;
+use support::{Sandbox, skip};
+
+/// The tree as tests/restore.py makes it from the store alone.
+fn restored(sandbox: &Sandbox, test: &str) -> Option<PathBuf> {
+    let zstd = "import importlib.util as u, shutil, sys\n\
+                found = u.find_spec('zstandard') or shutil.which('zstd') or sys.version_info >= (3, 14)\n\
+                sys.exit(not found)";
+    if !Command::new("python3").args(["-c", zstd]).status().is_ok_and(|s| s.success()) {
+        skip(test, "needs python3 with zstandard or the zstd program");
+        return None;
+    }
+    let out = sandbox.path("restored");
+    let _ = std::fs::remove_dir_all(&out);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restore.py");
+    let ran = Command::new("python3").arg(script).arg(sandbox.store()).arg(&out).output();
+    let ran = ran.expect("python3 runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let node = std::fs::read_dir(&out).unwrap().next().expect("one node").unwrap().path();
+    let tree = sandbox.tree().canonicalize().unwrap();
+    let inside = std::ffi::OsStr::from_bytes(&tree.as_os_str().as_bytes()[1..]);
+    Some(node.join(inside))
+}
+
+fn rename(sandbox: &Sandbox, from: &str, to: &str) {
+    std::fs::rename(sandbox.tree().join(from), sandbox.tree().join(to)).expect("rename");
+}
+
+/// A later record wins, so what is gone from a path must be written before what
+/// is there now.
+#[test]
+fn what_was_saved_over_or_swapped_is_in_the_catalog_as_it_is_now() {
+    let test = "what_was_saved_over_or_swapped_is_in_the_catalog_as_it_is_now";
+    let sandbox = Sandbox::new();
+    for (seed, name) in [(1, "sheet"), (2, "a"), (3, "b"), (4, "dir/inner"), (5, "deleted")] {
+        sandbox.write(name, &noise(seed, 70_000));
+    }
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.write("~tmp", &noise(11, 60_000));
+    rename(&sandbox, "~tmp", "sheet");
+    rename(&sandbox, "a", "c");
+    rename(&sandbox, "b", "a");
+    rename(&sandbox, "c", "b");
+    rename(&sandbox, "dir", "moved");
+    sandbox.write("dir/inner", &noise(14, 60_000));
+    std::fs::remove_file(sandbox.tree().join("deleted")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    let Some(tree) = restored(&sandbox, test) else { return };
+    for (seed, len, name) in [
+        (11, 60_000, "sheet"),
+        (3, 70_000, "a"),
+        (2, 70_000, "b"),
+        (4, 70_000, "moved/inner"),
+        (14, 60_000, "dir/inner"),
+    ] {
+        let found = std::fs::read(tree.join(name));
+        let found = found.unwrap_or_else(|error| panic!("{name} is not restored: {error}"));
+        assert!(found == noise(seed, len), "{name} has other bytes");
+    }
+    assert!(!tree.join("deleted").exists() && !tree.join("c").exists());
+}
+
+/// Names come and go while the inode, its content and its copy stay.
+#[test]
+fn the_catalog_follows_the_names_of_a_hard_linked_stub() {
+    let test = "the_catalog_follows_the_names_of_a_hard_linked_stub";
+    let sandbox = Sandbox::new();
+    let policy =
+        support::EAGER_POLICY.replace("action = \"tier\"", "nlink_max = 10\naction = \"tier\"");
+    sandbox.policy(&policy);
+    sandbox.write("a", &noise(1, 70_000));
+    let link = |name: &str| {
+        std::fs::hard_link(sandbox.tree().join("a"), sandbox.tree().join(name)).expect("link");
+    };
+    link("b");
+    link("c");
+    sandbox.hsm(["tier"]).succeeds();
+    assert!(is_stub(&sandbox.tree().join("a")));
+    link("d");
+    std::fs::remove_file(sandbox.tree().join("b")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    let Some(tree) = restored(&sandbox, test) else { return };
+    let mut names: Vec<_> =
+        std::fs::read_dir(&tree).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a", "c", "d"]);
+}
+
+/// A symlink needs no upload to be part of the tree.
+#[test]
+fn a_symlink_made_later_is_catalogued_without_an_upload() {
+    let test = "a_symlink_made_later_is_catalogued_without_an_upload";
+    let sandbox = Sandbox::new();
+    sandbox.write("file", &noise(1, 70_000));
+    sandbox.hsm(["tier"]).succeeds();
+    std::os::unix::fs::symlink("file", sandbox.tree().join("link")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    let Some(tree) = restored(&sandbox, test) else { return };
+    assert_eq!(std::fs::read_link(tree.join("link")).unwrap(), Path::new("file"));
+}
+
+/// Two fills of one inode would undo each other.
+#[test]
+fn a_file_that_is_named_twice_is_recalled_once() {
+    let sandbox = Sandbox::new();
+    let policy =
+        support::EAGER_POLICY.replace("action = \"tier\"", "nlink_max = 10\naction = \"tier\"");
+    sandbox.policy(&policy);
+    sandbox.write("dir/a", &noise(1, 70_000));
+    std::fs::hard_link(sandbox.tree().join("dir/a"), sandbox.tree().join("dir/b")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    let ran = sandbox.on("recall", &["-r", "--json"], &["dir/a", "dir/b", "dir/a", "dir"]);
+    let summary = ran.succeeds().summary();
+    assert_eq!(
+        (&summary["recalled_files"], &summary["recalled_bytes"]),
+        (&1.into(), &70_000.into())
+    );
+    assert_eq!(sandbox.read("dir/b"), noise(1, 70_000));
+    let left = sandbox.on("find", &["--state", "recalling"], &[""]).succeeds();
+    assert_eq!(left.stdout(), "");
+}
+
+/// Writes other bytes of the same length and puts the mtime back, as `cp -p`
+/// over a file of one age does.
+fn edit_unseen(sandbox: &Sandbox, name: &str, bytes: &[u8]) {
+    let path = sandbox.tree().join(name);
+    let file = std::fs::File::options().write(true).open(path).expect("open");
+    let modified = file.metadata().expect("stat").modified().expect("an mtime");
+    file.write_all_at(bytes, 0).expect("write");
+    file.set_modified(modified).expect("put the mtime back");
+}
+
+#[test]
+fn an_edit_that_keeps_size_and_mtime_is_uploaded_though_a_stub_run_met_it_first() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file", &noise(1, 70_000));
+    let held = Held::at(&sandbox, "tier.uploaded", &["tier"]);
+    edit_unseen(&sandbox, "file", &noise(2, 70_000));
+    held.finish().succeeds();
+    assert!(!is_stub(&sandbox.tree().join("file")));
+    let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    assert_eq!(summary["uploaded_files"], 1, "{summary}");
+    assert!(is_stub(&sandbox.tree().join("file")));
+    sandbox.on("recall", &[], &["file"]).succeeds();
+    assert_eq!(sandbox.read("file"), noise(2, 70_000));
+}
+
+/// After a death in the middle of stubbing nothing but the content tells.
+#[test]
+fn a_file_whose_content_is_not_its_copy_is_uploaded_again() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("file", &noise(1, 70_000));
+    sandbox.set_env("HSM_FAULT_ABORT", "stub.markers-flushed");
+    assert_eq!(sandbox.hsm(["tier"]).code(), -1);
+    sandbox.set_env("HSM_FAULT_ABORT", "");
+    edit_unseen(&sandbox, "file", &noise(2, 70_000));
+    for _ in 0..2 {
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    assert!(is_stub(&sandbox.tree().join("file")));
+    sandbox.on("recall", &[], &["file"]).succeeds();
+    assert_eq!(sandbox.read("file"), noise(2, 70_000));
+}
+
+/// What files in use do is no failure of the run.
+#[test]
+fn files_that_vanish_or_run_between_scan_and_action_fail_nothing() {
+    let sandbox = Sandbox::new();
+    for (seed, name) in [(1, "small"), (2, "stays")] {
+        sandbox.write(name, &noise(seed, 70_000));
+    }
+    sandbox.write("large", &noise(3, 5 << 20));
+    std::fs::copy("/bin/sleep", sandbox.tree().join("program")).expect("a program");
+    let mut running =
+        Command::new(sandbox.tree().join("program")).arg("600").spawn().expect("it runs");
+    let held = Held::at(&sandbox, "tier.scanned", &["tier", "--json"]);
+    for name in ["small", "large"] {
+        std::fs::remove_file(sandbox.tree().join(name)).unwrap();
+    }
+    let ran = held.finish();
+    running.kill().expect("ours");
+    running.wait().expect("ours");
+    let summary = ran.succeeds().summary();
+    assert_eq!((&summary["uploaded_files"], &summary["stubbed_files"]), (&2.into(), &1.into()));
+}
