@@ -194,3 +194,17 @@ fn files_that_vanish_or_run_between_scan_and_action_fail_nothing() {
     let summary = ran.succeeds().summary();
     assert_eq!((&summary["uploaded_files"], &summary["stubbed_files"]), (&2.into(), &1.into()));
 }
+
+/// The threads that read packs must hear that nobody listens any more.
+#[test]
+fn a_verification_that_cannot_go_on_ends() {
+    let mut sandbox = Sandbox::new();
+    sandbox.policy(support::UPLOAD_POLICY);
+    for pack in 0..20 {
+        sandbox.write(&format!("file{pack}"), &noise(pack, 2000));
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    // Its first effect is the recording of the first pack.
+    sandbox.set_env("HSM_FAULT_FAIL", "1");
+    sandbox.hsm(["verify", "--data"]).exits(1).complains(&["injected failure"]);
+}
