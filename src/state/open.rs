@@ -113,7 +113,22 @@ impl StateDb {
         self.node
     }
 
-    /// Runs `body` in one transaction: all of it is in the DB or nothing.
+    /// As [`StateDb::write`], and durable on return with all that was written
+    /// before: for intents whose effects outlive a power failure that the DB's
+    /// latest transactions would not.
+    pub(super) fn write_durably<T>(
+        &mut self,
+        operation: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.conn.pragma_update(None, "synchronous", "FULL").during(operation)?;
+        let written = self.write(operation, body);
+        self.conn.pragma_update(None, "synchronous", "NORMAL").during(operation)?;
+        written
+    }
+
+    /// Runs `body` in one transaction: all of it is in the DB or nothing. A
+    /// power failure may take the last of them back.
     pub(super) fn write<T>(
         &mut self,
         operation: &'static str,
