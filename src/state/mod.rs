@@ -5,9 +5,10 @@
 //! looking at them. Transient states (`uploading`, `stubbing`, `recalling`) are
 //! committed as intent before the effect, and a run that finds one left behind
 //! decides by looking at the file, never by trusting the row. That is also why
-//! `synchronous=NORMAL` suffices: a power cut may lose the last commits of the
-//! WAL, never its consistency, and a lost commit is an effect to be looked at
-//! again.
+//! `synchronous=NORMAL` mostly suffices: a power cut may lose the last commits
+//! of the WAL, never its consistency, and a lost commit is an effect to be
+//! looked at again. The intents of stubs and recalls are made durable: without
+//! its row a stub would be taken for a file that somebody changed.
 //!
 //! Identity of a file: (root, inode, birth time) in the scan, where asking for
 //! the generation of every file would cost one more system call each, and

@@ -113,9 +113,9 @@ impl StateDb {
         self.node
     }
 
-    /// As [`Self::write`], and on return the transaction and all before it
-    /// survive a power cut. For the intents that precede effects on files: after
-    /// it the DB knows of every inode that may carry a marker.
+    /// As [`StateDb::write`], and durable on return with all that was written
+    /// before: for intents whose effects outlive a power failure that the DB's
+    /// latest transactions would not.
     pub(super) fn write_durably<T>(
         &mut self,
         operation: &'static str,
@@ -129,7 +129,8 @@ impl StateDb {
         written
     }
 
-    /// Runs `body` in one transaction: all of it is in the DB or nothing.
+    /// Runs `body` in one transaction: all of it is in the DB or nothing. A
+    /// power failure may take the last of them back.
     pub(super) fn write<T>(
         &mut self,
         operation: &'static str,

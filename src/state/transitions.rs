@@ -17,7 +17,8 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 
 impl StateDb {
     /// Uploaded files are about to lose their blocks. Returns those that are
-    /// not `uploaded`.
+    /// not `uploaded`. Durable on return, with the uploads before it: the stubs
+    /// will be, and an ordinary user's marker counts only with its row.
     pub fn begin_stubs(&mut self, root: RootId, files: &[FileIdent]) -> Result<Vec<FileIdent>> {
         self.begin("beginning to stub", root, files, &[FileState::Uploaded], FileState::Stubbing)
     }

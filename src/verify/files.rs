@@ -5,13 +5,10 @@ use crate::ids::ChunkId;
 use crate::os::file_ident;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::state::{ManagedRow, RootRow};
+use crate::state::{ManagedRow, RootRow, StateDb};
 use crate::stub::{self, MarkerSpace, Placement};
 use std::io;
 use std::ops::ControlFlow;
-
-/// Rows looked at between two rounds of recording.
-const PAGE_FILES: usize = 10_000;
 
 impl Verifier<'_, '_> {
     /// Checks the managed files of one root.
@@ -22,20 +19,18 @@ impl Verifier<'_, '_> {
             None => None,
         };
         let states = [FileState::Uploaded, FileState::Stub, FileState::Damaged];
-        let mut page = vec![];
-        self.site.state.for_each_managed(row.id, under.as_ref(), &states, &mut |managed| {
-            page.push(managed);
-            ControlFlow::Continue(())
-        })?;
-        for rows in page.chunks(PAGE_FILES) {
+        // A connection of its own: the rows of a whole root would not fit in
+        // memory, and findings are recorded meanwhile.
+        let state = StateDb::open_read_only(&self.site.state_path)?;
+        let mut ended = Ok(());
+        state.for_each_managed(row.id, under.as_ref(), &states, &mut |managed| {
             if self.site.stop.requested() {
-                return Ok(());
+                return ControlFlow::Break(());
             }
-            for managed in rows {
-                self.file(row, root, managed)?;
-            }
-        }
-        Ok(())
+            ended = self.file(row, root, &managed);
+            if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        ended
     }
 
     fn file(&mut self, row: &RootRow, root: &RootDir, managed: &ManagedRow) -> Result<(), Error> {

@@ -2,22 +2,24 @@
 
 use super::reading::{self, PackCheck};
 use super::{Error, Problem, Sample, Verifier};
-use crate::chunk;
-use crate::ids::{ChunkId, PackId};
+use crate::chunk::Protection;
+use crate::ids::{ChunkId, PackId, StoreId};
 use crate::manifest::keys;
-use crate::monitor::Phase;
+use crate::monitor::{Phase, Stop};
 use crate::site::{Catalog, pack_key};
-use crate::state::{PackRow, PackStatus};
-use crate::store::{self, ErrorKind};
+use crate::state::{PackRow, PackStatus, StateDb};
+use crate::store::{ErrorKind, Store};
+use crossbeam_channel::Sender;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// What reading one pack showed.
 struct Checked {
     pack: PackId,
-    outcome: Result<PackCheck, store::Error>,
+    outcome: Result<PackCheck, Error>,
 }
 
 impl Verifier<'_, '_> {
@@ -134,30 +136,27 @@ impl Verifier<'_, '_> {
         scope: Option<&HashSet<PackId>>,
     ) -> Result<(), Error> {
         let packs = self.chosen(sample, scope)?;
-        let total: u64 = packs.iter().map(|(row, _)| row.size_bytes).sum();
+        let total: u64 = packs.iter().map(|row| row.size_bytes).sum();
         self.site.monitor.begin(Phase::Verifying, packs.len() as u64, total);
         let (checked_in, checked) = crossbeam_channel::bounded(4);
         let next = AtomicUsize::new(0);
         let threads = self.site.workers.max(1);
-        let (store, protection, store_id) =
-            (self.site.store, self.site.protection, self.site.store_id);
-        let stop = self.site.stop.clone();
+        let reader = PackReader {
+            store: self.site.store,
+            protection: self.site.protection,
+            store_id: self.site.store_id,
+            state_path: self.site.state_path.clone(),
+            stop: self.site.stop.clone(),
+        };
         let result = thread::scope(|scope| {
             for _ in 0..threads {
-                let (checked_in, next, packs, stop) = (checked_in.clone(), &next, &packs, &stop);
-                scope.spawn(move || {
-                    while let Some((row, slots)) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if stop.requested() {
-                            return;
-                        }
-                        let outcome = reading::check(store, protection, store_id, row.id, slots);
-                        if checked_in.send(Checked { pack: row.id, outcome }).is_err() {
-                            return;
-                        }
-                    }
-                });
+                let (checked_in, next, packs, reader) =
+                    (checked_in.clone(), &next, &packs, &reader);
+                scope.spawn(move || reader.read(packs, next, &checked_in));
             }
             drop(checked_in);
+            // Gone when this ends early, which ends the threads.
+            let checked = checked;
             checked.iter().try_for_each(|checked| self.take(checked))
         });
         self.site.monitor.end();
@@ -168,7 +167,7 @@ impl Verifier<'_, '_> {
         &self,
         sample: Sample,
         scope: Option<&HashSet<PackId>>,
-    ) -> Result<Vec<(PackRow, Vec<chunk::ChunkSlot>)>, Error> {
+    ) -> Result<Vec<PackRow>, Error> {
         let mut rows = self.site.state.packs_by_age(usize::MAX)?;
         rows.retain(|row| {
             row.status == PackStatus::Durable && scope.is_none_or(|scope| scope.contains(&row.id))
@@ -181,8 +180,7 @@ impl Verifier<'_, '_> {
                 break;
             }
             budget = budget.saturating_sub(row.size_bytes);
-            let slots = self.site.state.pack_slots(row.id)?;
-            chosen.push((row, slots));
+            chosen.push(row);
         }
         Ok(chosen)
     }
@@ -207,19 +205,56 @@ impl Verifier<'_, '_> {
                 }
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Error::Store(error)) if error.kind() == ErrorKind::NotFound => {
                 self.mark(pack, PackStatus::Lost)?;
                 self.problem(Problem::PackMissing { pack });
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Integrity => {
+            Err(Error::Store(error)) if error.kind() == ErrorKind::Integrity => {
                 self.mark(pack, PackStatus::Damaged)?;
                 let why = error.to_string();
                 self.problem(Problem::PackUnreadable { pack, why });
                 Ok(())
             }
             // Unreachable or denied is unknown, never "gone".
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
+    }
+}
+
+/// What the reading threads have in common.
+struct PackReader<'a> {
+    store: &'a dyn Store,
+    protection: &'a Protection,
+    store_id: StoreId,
+    state_path: PathBuf,
+    stop: Stop,
+}
+
+impl PackReader<'_> {
+    /// One thread's work: packs until there are none left, a stop, or nobody
+    /// who listens. The places of chunks are looked up pack by pack; those of a
+    /// whole store would not fit in memory.
+    fn read(&self, packs: &[PackRow], next: &AtomicUsize, checked: &Sender<Checked>) {
+        let mut state = None;
+        while let Some(row) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if self.stop.requested() {
+                return;
+            }
+            let outcome = self.check(&mut state, row.id);
+            if checked.send(Checked { pack: row.id, outcome }).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads a pack once and checks each chunk where the state DB says it is.
+    fn check(&self, state: &mut Option<StateDb>, pack: PackId) -> Result<PackCheck, Error> {
+        let state = match state {
+            Some(state) => state,
+            None => state.insert(StateDb::open_read_only(&self.state_path)?),
+        };
+        let slots = state.pack_slots(pack)?;
+        Ok(reading::check(self.store, self.protection, self.store_id, pack, &slots)?)
     }
 }

@@ -256,13 +256,23 @@ impl Front {
         misdeeds
     }
 
-    async fn answer(&self, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, io::Error> {
+    async fn answer(
+        &self,
+        mut request: Request<s3s::Body>,
+    ) -> Result<Response<s3s::Body>, io::Error> {
         let misdeeds = self.enter(&request);
         let does = |misdeed| misdeeds.contains(&misdeed);
         let method = request.method().clone();
         let query = request.uri().query().unwrap_or("").to_owned();
         let object = self.object_of(request.uri().path());
         let conditional = request.headers().contains_key("if-none-match");
+        let refusals = [Misdeed::SlowDown, Misdeed::Forbid, Misdeed::Full, Misdeed::Forget];
+        if misdeeds.iter().any(|misdeed| refusals.contains(misdeed)) {
+            // A refusal in the middle of a body resets the connection, and the
+            // client may never see it.
+            let read = request.body_mut().store_all_limited(1 << 30).await;
+            read.map_err(io::Error::other)?;
+        }
         if does(Misdeed::SlowDown) {
             return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"));
         }

@@ -7,30 +7,50 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 
 pub struct Budget {
-    free: Mutex<u64>,
+    free: Mutex<Free>,
     total: u64,
     returned: Condvar,
 }
 
+struct Free {
+    bytes: u64,
+    /// Nobody gives anything back any more.
+    closed: bool,
+}
+
 impl Budget {
     pub fn new(total: u64) -> Self {
-        Self { free: Mutex::new(total), total, returned: Condvar::new() }
+        Self {
+            free: Mutex::new(Free { bytes: total, closed: false }),
+            total,
+            returned: Condvar::new(),
+        }
     }
 
     /// Waits until `bytes` are free and takes them. More than the whole budget
-    /// counts as the whole budget; the result is what was really taken.
+    /// counts as the whole budget; the result is what was really taken. Of a
+    /// closed budget nothing is taken, and nobody waits.
     pub fn take(&self, bytes: u64) -> u64 {
         let wanted = bytes.min(self.total);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free < wanted {
+        while free.bytes < wanted && !free.closed {
             free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
-        *free -= wanted;
+        if free.closed {
+            return 0;
+        }
+        free.bytes -= wanted;
         wanted
     }
 
+    /// Whoever gives bytes back has ended.
+    pub fn close(&self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.returned.notify_all();
+    }
+
     pub fn give_back(&self, bytes: u64) {
-        *self.free.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).bytes += bytes;
         self.returned.notify_all();
     }
 }
@@ -46,6 +66,17 @@ mod tests {
         budget.give_back(10);
         assert_eq!(budget.take(4), 4);
         assert_eq!(budget.take(6), 6);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_closed_budget() {
+        let budget = Budget::new(10);
+        budget.take(10);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| budget.take(3));
+            budget.close();
+            assert_eq!(waiter.join().expect("no panic"), 0);
+        });
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl FileError {
 fn refuse_placeholder(file: &File) -> Result<bool, FileError> {
     let own = MarkerSpace::for_this_process();
     if stub::is_marked_elsewhere(file, own).map_err(FileError::Marker)? {
-        return Err(FileError::IsStub("another user's"));
+        return Err(FileError::IsStub("an ordinary user's hsm made it"));
     }
     match stub::inspect(file, own).map_err(FileError::Marker)? {
         Placement::Resident => Ok(false),

@@ -34,7 +34,7 @@ use crate::state::RootId;
 use budget::Budget;
 use claims::Claims;
 use spare::Spare;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// A pack is closed once it holds this much. About 32 MiB keeps requests few
@@ -89,6 +89,17 @@ struct Shared<'a> {
     abandon: AtomicBool,
 }
 
+/// Ends the feeder when the thread that holds it ends, however it does: the
+/// feeder would wait for ever for bytes that nobody gives back.
+struct EndFeeder<'a>(&'a Shared<'a>);
+
+impl Drop for EndFeeder<'_> {
+    fn drop(&mut self) {
+        self.0.abandon.store(true, Ordering::Relaxed);
+        self.0.budget.close();
+    }
+}
+
 /// Uploads what `requests` yields and returns when every copy is catalogued.
 ///
 /// One file's failure is reported to the monitor and counted; an error means
@@ -133,6 +144,7 @@ where
             let (packs, sent, capabilities) = (packs.clone(), sent_in.clone(), &capabilities);
             scope.spawn(move || sender::send(shared, store, capabilities, clock, &packs, &sent));
         }
+        let _end = EndFeeder(shared);
         // The assembler must see the channels close when the threads end.
         drop((jobs, done_in, packs, sent_in));
         assembler::assemble(site, root_id, shared, &done, packs_in, &sent, give_up)

@@ -4,11 +4,11 @@
 //! compressor and its own read-only connection to the state DB. Content is
 //! hashed exactly once.
 
-use super::Shared;
 use super::feeder::extents_of;
 use super::files::{
     ChunkBytes, Done, FileError, FileRead, LargeFile, Part, ReadChunk, Request, Stamp, Ticket,
 };
+use super::{EndFeeder, Shared};
 use crate::chunk::{Codec, Encoder, Protection, fixed_cuts};
 use crate::manifest::Piece;
 use crate::state::StateDb;
@@ -39,6 +39,9 @@ pub(super) fn work(
     jobs: &Receiver<(u64, u64, Job)>,
     done: &Sender<Done>,
 ) {
+    // Ordinarily the feeder has ended before; but a job that is lost to a panic
+    // holds up all that come after it.
+    let _end = EndFeeder(shared);
     let mut worker = match Worker::new(shared, protection, state_path) {
         Ok(worker) => worker,
         Err(error) => {
