@@ -239,3 +239,17 @@ fn a_power_cut_of_the_state_db_after_a_punch_leaves_known_stubs() {
         }
     }
 }
+
+/// It would end each run before the files behind it.
+#[test]
+fn a_file_larger_than_the_limit_has_a_run_for_itself() {
+    let sandbox = Sandbox::new();
+    sandbox.policy(&format!("{}\n[limits]\nmax_bytes = \"100kB\"\n", support::EAGER_POLICY));
+    sandbox.write("a-large", &noise(1, 300_000));
+    sandbox.write("b", &noise(2, 70_000));
+    sandbox.write("c", &noise(3, 70_000));
+    for name in ["a-large", "b", "c"] {
+        sandbox.hsm(["tier"]).succeeds();
+        assert!(is_stub(&sandbox.tree().join(name)), "{name}");
+    }
+}
