@@ -103,8 +103,8 @@ impl<'a> Committer<'a> {
         };
         let chunking = request.how.chunking.to_string();
         let record = described.record(self.root, Some((&content, &chunking)));
-        self.record_bytes +=
-            RECORD_BYTES + described.path.as_bytes().len() + content.pieces.len() * 80;
+        let bytes = RECORD_BYTES + described.path.as_bytes().len() + content.pieces.len() * 80;
+        self.record_bytes += bytes * described.stat.nlink.max(1) as usize;
         self.file_bytes += content.data_bytes();
         self.files_seen += 1;
         let uploaded = Uploaded {
