@@ -101,7 +101,8 @@ impl Stamp {
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
         refuse_placeholder(file)?;
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
+        let xattrs = own_left_out(attributes).map_err(FileError::Read)?;
+        Ok(Self { ident, stat, xattrs })
     }
 
     /// The file is still what it was when it was stamped.
