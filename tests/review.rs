@@ -253,3 +253,27 @@ fn a_file_larger_than_the_limit_has_a_run_for_itself() {
         assert!(is_stub(&sandbox.tree().join(name)), "{name}");
     }
 }
+
+/// One lost file sends the recall to the catalogs of all nodes, of which one is
+/// not readable by us.
+#[test]
+fn a_lost_file_and_a_foreign_catalog_keep_no_other_from_its_recall() {
+    let sandbox = Sandbox::new();
+    sandbox.write("lost", &noise(1, 70_000));
+    sandbox.hsm(["tier"]).succeeds();
+    for pack in walkdir::WalkDir::new(sandbox.store().join("packs")) {
+        let pack = pack.expect("listed");
+        if pack.file_type().is_file() {
+            std::fs::remove_file(pack.path()).expect("removed");
+        }
+    }
+    sandbox.write("sound", &noise(2, 70_000));
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.hsm(["verify"]).exits(4);
+    let log = sandbox.store().join("nodes/11111111-1111-4111-8111-111111111111/log");
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("0000000000000001"), b"of a later version").unwrap();
+    sandbox.on("recall", &["-r"], &[""]).exits(3).complains(&["lost"]);
+    assert_eq!(sandbox.read("sound"), noise(2, 70_000));
+    assert!(is_stub(&sandbox.tree().join("lost")));
+}
