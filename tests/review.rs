@@ -277,3 +277,24 @@ fn a_lost_file_and_a_foreign_catalog_keep_no_other_from_its_recall() {
     assert_eq!(sandbox.read("sound"), noise(2, 70_000));
     assert!(is_stub(&sandbox.tree().join("lost")));
 }
+
+/// The run died between the punch and its record, and the stub is elsewhere
+/// when the next one looks.
+#[test]
+fn a_stub_that_was_renamed_before_its_recovery_is_known_as_a_stub() {
+    for point in ["stub.after-punch", "stub.marker-set"] {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("file", &noise(1, 70_000));
+        sandbox.set_env("HSM_FAULT_ABORT", point);
+        assert_eq!(sandbox.hsm(["tier"]).code(), -1);
+        sandbox.set_env("HSM_FAULT_ABORT", "");
+        rename(&sandbox, "file", "renamed");
+        sandbox.hsm(["tier"]).succeeds();
+        sandbox.hsm(["tier"]).succeeds();
+        assert!(is_stub(&sandbox.tree().join("renamed")), "{point}");
+        let found = sandbox.on("find", &["--state", "stub"], &[""]).succeeds();
+        assert!(found.stdout().contains("renamed"), "{point}: {}", found.stdout());
+        sandbox.on("recall", &["-r"], &[""]).succeeds();
+        assert_eq!(sandbox.read("renamed"), noise(1, 70_000));
+    }
+}

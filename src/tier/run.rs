@@ -62,6 +62,7 @@ pub fn run(
         let under = scannable(&root, job.wish.under.clone());
         let request = ScanRequest { under, skip: job.skip.clone(), threads: 0 };
         stats.scanned = Some(rescan::rescan(&mut site.ground(), row, &root, &request)?);
+        recover::recover_files(&mut site.ground(), row.id, &root)?;
     }
     crate::fault::point("tier.scanned");
     stats.pressure = pressure(policy, &root)?;
