@@ -239,3 +239,62 @@ fn a_power_cut_of_the_state_db_after_a_punch_leaves_known_stubs() {
         }
     }
 }
+
+/// It would end each run before the files behind it.
+#[test]
+fn a_file_larger_than_the_limit_has_a_run_for_itself() {
+    let sandbox = Sandbox::new();
+    sandbox.policy(&format!("{}\n[limits]\nmax_bytes = \"100kB\"\n", support::EAGER_POLICY));
+    sandbox.write("a-large", &noise(1, 300_000));
+    sandbox.write("b", &noise(2, 70_000));
+    sandbox.write("c", &noise(3, 70_000));
+    for name in ["a-large", "b", "c"] {
+        sandbox.hsm(["tier"]).succeeds();
+        assert!(is_stub(&sandbox.tree().join(name)), "{name}");
+    }
+}
+
+/// One lost file sends the recall to the catalogs of all nodes, of which one is
+/// not readable by us.
+#[test]
+fn a_lost_file_and_a_foreign_catalog_keep_no_other_from_its_recall() {
+    let sandbox = Sandbox::new();
+    sandbox.write("lost", &noise(1, 70_000));
+    sandbox.hsm(["tier"]).succeeds();
+    for pack in walkdir::WalkDir::new(sandbox.store().join("packs")) {
+        let pack = pack.expect("listed");
+        if pack.file_type().is_file() {
+            std::fs::remove_file(pack.path()).expect("removed");
+        }
+    }
+    sandbox.write("sound", &noise(2, 70_000));
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.hsm(["verify"]).exits(4);
+    let log = sandbox.store().join("nodes/11111111-1111-4111-8111-111111111111/log");
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("0000000000000001"), b"of a later version").unwrap();
+    sandbox.on("recall", &["-r"], &[""]).exits(3).complains(&["lost"]);
+    assert_eq!(sandbox.read("sound"), noise(2, 70_000));
+    assert!(is_stub(&sandbox.tree().join("lost")));
+}
+
+/// The run died between the punch and its record, and the stub is elsewhere
+/// when the next one looks.
+#[test]
+fn a_stub_that_was_renamed_before_its_recovery_is_known_as_a_stub() {
+    for point in ["stub.after-punch", "stub.marker-set"] {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("file", &noise(1, 70_000));
+        sandbox.set_env("HSM_FAULT_ABORT", point);
+        assert_eq!(sandbox.hsm(["tier"]).code(), -1);
+        sandbox.set_env("HSM_FAULT_ABORT", "");
+        rename(&sandbox, "file", "renamed");
+        sandbox.hsm(["tier"]).succeeds();
+        sandbox.hsm(["tier"]).succeeds();
+        assert!(is_stub(&sandbox.tree().join("renamed")), "{point}");
+        let found = sandbox.on("find", &["--state", "stub"], &[""]).succeeds();
+        assert!(found.stdout().contains("renamed"), "{point}: {}", found.stdout());
+        sandbox.on("recall", &["-r"], &[""]).succeeds();
+        assert_eq!(sandbox.read("renamed"), noise(1, 70_000));
+    }
+}

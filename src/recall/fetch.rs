@@ -25,12 +25,14 @@ pub(super) fn fill_all(
     let mut errors: Vec<Option<FileError>> = Vec::with_capacity(fills.len());
     let mut parts = vec![];
     for (index, fill) in fills.iter().enumerate() {
-        errors.push(match places(site, catalog, fill, index)? {
-            Ok(found) => {
+        errors.push(match places(site, catalog, fill, index) {
+            Ok(Ok(found)) => {
                 parts.extend(found);
                 None
             }
-            Err(error) => Some(error),
+            Ok(Err(error)) => Some(error),
+            Err(Error::Catalog(error)) => Some(FileError::Catalog(error)),
+            Err(error) => return Err(error),
         });
     }
     let runs = runs(parts);

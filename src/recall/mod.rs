@@ -88,6 +88,8 @@ pub enum FileError {
         "its marker is not what hsm recorded of it, neither in the state DB nor in the catalog"
     )]
     Unvouched,
+    #[error("the state DB does not say where its copy is")]
+    Catalog(#[source] catalog::Error),
     #[error("write the file")]
     Write(#[source] io::Error),
     #[error("the recall was stopped")]
@@ -170,8 +172,17 @@ struct Recall<'a, 's> {
 
 impl Recall<'_, '_> {
     /// Opens a target and finds its content; `None` when there is nothing to do
-    /// or the failure was reported.
+    /// or the failure was reported. An unreadable catalog concerns only the
+    /// files that need it.
     fn open(&mut self, target: Target) -> Result<Option<Opened>, Error> {
+        let path = target.path.clone();
+        match self.try_open(target) {
+            Err(Error::Catalog(error)) => Ok(self.fail(&path, &FileError::Catalog(error))),
+            opened => opened,
+        }
+    }
+
+    fn try_open(&mut self, target: Target) -> Result<Option<Opened>, Error> {
         let (path, row) = (target.path.clone(), target.row.clone());
         let found = match target::open(self.root, self.space, target, self.options) {
             Ok(Opening::Stub(found)) => found,

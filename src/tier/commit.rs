@@ -7,7 +7,7 @@
 
 use super::Error;
 use super::catalog::{Appended, CatalogLog};
-use super::describe::{Described, collect_parents, name_of, pack_records};
+use super::describe::{Described, collect_parents, file_weight, name_of, pack_records, weight};
 use super::upload::{Request, Stamp};
 use crate::fault;
 use crate::ids::{FileIdent, PackId};
@@ -25,9 +25,9 @@ const SEGMENT_FILES: usize = 20_000;
 const SEGMENT_BYTES: usize = 8 << 20;
 /// ...or after this long, so that a kill costs little.
 const SEGMENT_NS: i64 = 10 * 1_000_000_000;
-/// Bytes of a record beside its path, attributes and chunk list; a guess that
-/// only decides when a segment is cut.
-const RECORD_BYTES: usize = 300;
+/// Records of this much go into one segment at most; what is written at once
+/// and is more becomes several.
+const LARGEST_SEGMENT_BYTES: usize = 32 << 20;
 
 pub(super) struct Committer<'a> {
     root_id: RootId,
@@ -103,8 +103,7 @@ impl<'a> Committer<'a> {
         };
         let chunking = request.how.chunking.to_string();
         let record = described.record(self.root, Some((&content, &chunking)));
-        self.record_bytes +=
-            RECORD_BYTES + described.path.as_bytes().len() + content.pieces.len() * 80;
+        self.record_bytes += file_weight(&record) * described.stat.nlink.max(1) as usize;
         self.file_bytes += content.data_bytes();
         self.files_seen += 1;
         let uploaded = Uploaded {
@@ -227,11 +226,17 @@ impl<'a> Committer<'a> {
         loop {
             let rows = site.state.uncatalogued_files(self.root_id, SEGMENT_FILES)?;
             let (mut records, mut done, mut parents) = (vec![], vec![], BTreeSet::new());
+            let (mut bytes, mut last) = (0, rows.len() < SEGMENT_FILES);
             for row in &rows {
                 // Gone or replaced since the scan: the next scan tells.
                 let Some(record) = self.record_again(site, row)? else { continue };
+                bytes += file_weight(&record);
                 self.enter_names(site, record, &mut records, &mut parents)?;
                 done.push(row.ident);
+                if bytes >= SEGMENT_BYTES {
+                    last = false;
+                    break;
+                }
             }
             if records.is_empty() {
                 return Ok(());
@@ -239,7 +244,7 @@ impl<'a> Committer<'a> {
             self.announce(site)?;
             let dirs = self.directories(site, parents, &mut records)?;
             self.append(site, &records, &Batch { recatalogued: done, dirs, ..Batch::default() })?;
-            if rows.len() < SEGMENT_FILES {
+            if last {
                 return Ok(());
             }
         }
@@ -344,7 +349,25 @@ impl<'a> Committer<'a> {
         Ok(added)
     }
 
+    /// Writes the records, and `batch` once all of them are durable. Too much
+    /// for one segment goes into several: whatever attributes and chunk lists
+    /// users heap up, no segment outgrows what a reader accepts.
     fn append(
+        &mut self,
+        site: &mut Site<'_>,
+        records: &[Record],
+        batch: &Batch,
+    ) -> Result<(), Error> {
+        let mut rest = records;
+        while let Some(cut) = overflow(rest) {
+            let (first, later) = rest.split_at(cut);
+            self.append_one(site, first, &Batch::default())?;
+            rest = later;
+        }
+        self.append_one(site, rest, batch)
+    }
+
+    fn append_one(
         &mut self,
         site: &mut Site<'_>,
         records: &[Record],
@@ -369,6 +392,18 @@ impl<'a> Committer<'a> {
     }
 }
 
+/// Where a segment must end before all of `records` are in it; a record that is
+/// too large by itself is alone.
+fn overflow(records: &[Record]) -> Option<usize> {
+    let mut bytes = 0;
+    let full = records.iter().position(|record| {
+        bytes += weight(record);
+        bytes > LARGEST_SEGMENT_BYTES
+    })?;
+    let cut = full.max(1);
+    (cut < records.len()).then_some(cut)
+}
+
 /// What one segment makes true in the state DB.
 #[derive(Default)]
 struct Batch {
@@ -378,4 +413,26 @@ struct Batch {
     dirs: Vec<RelPath>,
     specials: Vec<RelPath>,
     gone: Vec<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(path_bytes: usize) -> Record {
+        let name = |len| Name::from_bytes(&vec![b'x'; len]);
+        Record::Gone { root: name(1), path: name(path_bytes), content: None, when_ns: 0 }
+    }
+
+    #[test]
+    fn too_much_for_one_segment_is_cut_and_a_giant_stands_alone() {
+        const GIANT: usize = LARGEST_SEGMENT_BYTES + 1;
+        assert_eq!(overflow(&[]), None);
+        assert_eq!(overflow(&[record(9)]), None);
+        assert_eq!(overflow(&[record(GIANT)]), None);
+        assert_eq!(overflow(&[record(GIANT), record(9)]), Some(1));
+        assert_eq!(overflow(&[record(9), record(GIANT)]), Some(1));
+        let half = || record(LARGEST_SEGMENT_BYTES / 2);
+        assert_eq!(overflow(&[record(9), half(), half(), record(9)]), Some(2));
+    }
 }

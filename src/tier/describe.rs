@@ -38,7 +38,7 @@ impl Described {
     pub fn directory(root: &RootDir, path: &RelPath) -> io::Result<Self> {
         let dir = File::from(root.open_dir(path)?);
         let stat = statx_fd(&dir)?;
-        let xattrs = own_left_out(xattrs::list(&dir)?);
+        let xattrs = own_left_out(xattrs::list(&dir)?)?;
         Ok(Self { path: path.clone(), stat, generation: 0, xattrs, target: None })
     }
 
@@ -49,7 +49,7 @@ impl Described {
         if stat.ino != row.ident.ino || stat.size_bytes != row.size_bytes {
             return None;
         }
-        let xattrs = own_left_out(xattrs::list_path_fd(&fd).unwrap_or_default());
+        let xattrs = own_left_out(xattrs::list_path_fd(&fd).unwrap_or_default()).ok()?;
         let (path, generation) = (row.path.clone(), row.ident.generation);
         Some(Self { path, stat, generation, xattrs, target: None })
     }
@@ -86,10 +86,42 @@ pub(super) fn name_of(root: &RootDir) -> Name {
     Name::from_bytes(root.path().as_os_str().as_bytes())
 }
 
+/// Names and values of attributes that a record carries, together. Some file
+/// systems let a user attach gigabytes.
+const ATTRIBUTE_BYTES: usize = 4 << 20;
+
 /// Attributes as the catalog has them: all but our own marker.
-pub(super) fn own_left_out(attributes: Vec<(OsString, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn own_left_out(
+    attributes: Vec<(OsString, Vec<u8>)>,
+) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let kept = attributes.into_iter().filter(|(name, _)| !xattrs::is_own(name));
-    kept.map(|(name, value)| (name.into_vec(), value)).collect()
+    let kept: Vec<_> = kept.map(|(name, value)| (name.into_vec(), value)).collect();
+    if attribute_bytes(&kept) > ATTRIBUTE_BYTES {
+        return Err(io::Error::other("more than 4 MiB of extended attributes"));
+    }
+    Ok(kept)
+}
+
+fn attribute_bytes(attributes: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Of a record, its names, numbers and ids.
+const FIXED_BYTES: usize = 300;
+
+/// About the bytes of a record in its segment.
+pub(super) fn weight(record: &Record) -> usize {
+    match record {
+        Record::File(file) => file_weight(file),
+        Record::Pack(pack) => FIXED_BYTES + pack.chunks.len() * 110,
+        Record::Gone { path, .. } => FIXED_BYTES + path.as_bytes().len(),
+        Record::Open { .. } | Record::Close { .. } => FIXED_BYTES,
+    }
+}
+
+pub(super) fn file_weight(file: &FileRecord) -> usize {
+    let attributes = attribute_bytes(&file.xattrs) * 4 / 3 + file.xattrs.len() * 10;
+    FIXED_BYTES + file.path_bytes().len() + file.pieces.len() * 80 + attributes
 }
 
 /// The records of packs with everything in them.

@@ -209,7 +209,7 @@ fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
 }
 
 /// Recovers the files of one root that were in the middle of something. Needs
-/// no store.
+/// no store. Run it again after a scan: that finds those that were renamed.
 pub fn recover_files(
     ground: &mut Ground<'_>,
     root_id: RootId,
@@ -238,10 +238,9 @@ fn recover_file(
     }
     let file = match open_managed(root, row) {
         Ok(Some(file)) => file,
-        // Deleted or replaced meanwhile: the next complete scan concludes that.
-        Ok(None) => {
-            return Ok(ground.state.set_state(root_id, row.ident, FileState::Uploaded, None)?);
-        }
+        // Renamed, deleted or replaced meanwhile. Only a scan tells which, and
+        // what it is can only be seen where it is: the row stays as it is.
+        Ok(None) => return Ok(()),
         Err(source) => {
             return Err(Error::ReadTree { path: row.path.to_path(root.path()), source });
         }

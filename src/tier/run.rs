@@ -62,6 +62,7 @@ pub fn run(
         let under = scannable(&root, job.wish.under.clone());
         let request = ScanRequest { under, skip: job.skip.clone(), threads: 0 };
         stats.scanned = Some(rescan::rescan(&mut site.ground(), row, &root, &request)?);
+        recover::recover_files(&mut site.ground(), row.id, &root)?;
     }
     crate::fault::point("tier.scanned");
     stats.pressure = pressure(policy, &root)?;
@@ -200,6 +201,8 @@ fn is_pressed(pressure: Option<Pressure>) -> bool {
 struct Quota {
     files: u64,
     bytes: u64,
+    /// Nothing was admitted yet.
+    untouched: bool,
     clockwork: Stopwatch,
     duration: Option<std::time::Duration>,
 }
@@ -210,19 +213,24 @@ impl Quota {
         Self {
             files: limits.max_files.unwrap_or(u64::MAX),
             bytes: limits.max_bytes.unwrap_or(u64::MAX),
+            untouched: true,
             clockwork,
             duration: limits.max_duration,
         }
     }
 
-    /// Whether one more file of this size fits; takes its share.
+    /// Whether one more file of this size fits; takes its share. A file larger
+    /// than the whole limit has a run for itself: it would else end every run
+    /// before the files behind it.
     fn admits(&mut self, size_bytes: u64) -> bool {
         let in_time = self.duration.is_none_or(|limit| self.clockwork.elapsed() < limit);
-        if !in_time || self.files == 0 || self.bytes < size_bytes {
+        let fits = self.bytes >= size_bytes || self.untouched;
+        if !in_time || self.files == 0 || !fits {
             return false;
         }
+        self.untouched = false;
         self.files -= 1;
-        self.bytes -= size_bytes;
+        self.bytes = self.bytes.saturating_sub(size_bytes);
         true
     }
 }

@@ -33,6 +33,11 @@ use std::thread;
 /// Files held open and leased at the same time; each takes two descriptors.
 const BATCH_FILES: usize = 1024;
 
+/// Bytes of a batch; a larger file is a batch of its own. Who opens a file of
+/// the batch waits until all of it has been hashed, at most 45 s
+/// (`lease-break-time`), and so does a request to stop.
+const BATCH_BYTES: u64 = 1 << 30;
+
 /// What stubbing did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StubStats {
@@ -154,7 +159,7 @@ pub fn run(
             break;
         }
         let (mut batch, mut bytes) = (vec![], 0);
-        while batch.len() < batch_files && bytes < goal {
+        while batch.len() < batch_files && bytes < goal.min(BATCH_BYTES) {
             let Some(row) = rows.next() else { break };
             match target(site, &mut sightings, row?)? {
                 Ok(target) => {

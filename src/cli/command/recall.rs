@@ -138,6 +138,7 @@ fn recall_root(
         let under = (!dir.path.is_root()).then(|| dir.path.clone());
         let request = ScanRequest { under, skip: own.to_vec(), threads: 0 };
         rescan(&mut site.ground(), &job.row, &job.root, &request)?;
+        recover_files(&mut site.ground(), job.row.id, &job.root)?;
     }
     let targets = targets(&site.state, job)?;
     let bytes = targets.iter().filter_map(|t| t.row.as_ref()).map(|row| row.size_bytes).sum();

@@ -8,6 +8,7 @@
 use super::builders::{Builders, Shelf};
 use super::files::{
     ChunkBytes, Done, FileError, FileRead, LargeFile, Part, ReadChunk, Request, Stamp, Ticket,
+    check_pieces,
 };
 use super::ledger::{Ledger, ReadFile};
 use super::sender::{SealedPack, Sent};
@@ -214,7 +215,10 @@ impl Assembler<'_, '_> {
         self.dispatch(finished)?;
         let checked = match error {
             Some(error) => Err(error),
-            None => file.stamp.still_holds(&file.file),
+            None => file
+                .stamp
+                .still_holds(&file.file)
+                .and_then(|()| check_pieces(pieces.len() as u64, file.stamp.stat.nlink)),
         };
         if let Err(error) = checked {
             self.file_failed(&file.request.path, &error);
@@ -361,7 +365,13 @@ impl Assembler<'_, '_> {
     fn ready(&mut self, files: Vec<ReadFile>) -> Result<(), Error> {
         for file in files {
             self.committer.add_file(file.request, file.stamp, file.content);
+            self.commit_if_due()?;
         }
+        // Packs alone are a reason too: a large file takes hours.
+        self.commit_if_due()
+    }
+
+    fn commit_if_due(&mut self) -> Result<(), Error> {
         if self.committer.is_due(self.site.clock.now_ns()) {
             self.settle_intents()?;
             self.committer.commit(self.site)?;

@@ -5,7 +5,7 @@
 //! reads only where content decides the cut (FastCDC). It takes the bytes of a
 //! job from the budget before it hands the job out, in order.
 
-use super::files::{Done, FileError, LargeFile, Part, Request, Stamp, Ticket};
+use super::files::{Done, FileError, LargeFile, Part, Request, Stamp, Ticket, check_pieces};
 use super::{Shared, worker::Job};
 use crate::chunk::{CdcCutter, Chunking, fixed_cuts};
 use crate::monitor::Stop;
@@ -101,6 +101,7 @@ impl Feeder<'_> {
         let file = self.shared.root.open_read(&request.path).map_err(FileError::open)?;
         let stamp = Stamp::take(&file, &request)?;
         let extents = extents_of(&file, &stamp)?;
+        check_pieces(least_pieces(&extents, request.how.chunking), stamp.stat.nlink)?;
         Ok((LargeFile::new(request, stamp, file), extents))
     }
 
@@ -218,6 +219,16 @@ impl Read for RangeReader<'_> {
     }
 }
 
+/// At least so many pieces a file will be cut into.
+fn least_pieces(extents: &[Range<u64>], chunking: Chunking) -> u64 {
+    let most_bytes = match chunking {
+        Chunking::Fixed { size_bytes } => u64::from(size_bytes),
+        Chunking::FastCdc { max_bytes, .. } => u64::from(max_bytes),
+    };
+    let chunks = extents.iter().map(|extent| (extent.end - extent.start).div_ceil(most_bytes));
+    chunks.sum::<u64>() + (extents.len() as u64).saturating_sub(1)
+}
+
 /// The ranges of a file that hold data. The number of its blocks does not tell:
 /// those that are preallocated beyond its end (xfs, after an append) and those
 /// of its attributes count too, and hide a hole.
@@ -227,4 +238,17 @@ pub(super) fn extents_of(file: &File, stamp: &Stamp) -> Result<Vec<Range<u64>>, 
         return Ok(vec![]);
     }
     blocks::data_extents(file, size).map_err(FileError::Read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_counted_before_a_byte_is_read() {
+        let chunking = Chunking::Fixed { size_bytes: 4 << 20 };
+        assert_eq!(least_pieces(&[], chunking), 0);
+        assert_eq!(least_pieces(&[0..(20 << 40)], chunking), 5 << 20);
+        assert_eq!(least_pieces(&[0..1, 10..11], chunking), 3);
+    }
 }

@@ -66,6 +66,10 @@ pub enum FileError {
         "the copy that it shares with another file is gone from the store; the next run sends it again"
     )]
     SharedCopyLost,
+    #[error(
+        "it has {found} pieces (chunks and holes), a catalog record holds {most}; larger chunks make fewer"
+    )]
+    TooManyPieces { found: u64, most: u64 },
     #[error("its contents cannot be identified on this file system")]
     NoIdentity(#[source] io::Error),
 }
@@ -97,7 +101,8 @@ impl Stamp {
             stat = statx_fd(file).map_err(FileError::Read)?;
         }
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        Ok(Self { ident, stat, xattrs: own_left_out(attributes) })
+        let xattrs = own_left_out(attributes).map_err(FileError::Read)?;
+        Ok(Self { ident, stat, xattrs })
     }
 
     /// The file is still what it was when it was stamped.
@@ -129,6 +134,17 @@ impl FileError {
     pub(super) fn is_change(&self) -> bool {
         matches!(self, Self::Changed(_) | Self::Replaced | Self::Vanished)
     }
+}
+
+/// Pieces of a file that fit into a catalog segment, with one record for each
+/// of its names: at 80 bytes each, well below `manifest::MAX_PLAIN_LEN`.
+const MOST_PIECES: u64 = 2_000_000;
+
+/// A file in more pieces than a segment can name must not be sent: its record
+/// would fail the commit of all files beside it, in every run.
+pub(super) fn check_pieces(found: u64, nlink: u32) -> Result<(), FileError> {
+    let most = MOST_PIECES / u64::from(nlink.max(1));
+    if found <= most { Ok(()) } else { Err(FileError::TooManyPieces { found, most }) }
 }
 
 /// The zeros of a stub are never content, whatever the state DB believes: not
@@ -227,4 +243,20 @@ pub struct Done {
     /// To give back to the budget once the parts are placed.
     pub budget_bytes: u64,
     pub parts: Vec<Part>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::MAX_PLAIN_LEN;
+
+    #[test]
+    fn the_record_of_the_most_pieces_fits_into_a_segment() {
+        let longest =
+            r#"["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",12345678],"#;
+        assert!(MOST_PIECES * (longest.len() as u64) < MAX_PLAIN_LEN as u64 - (64 << 20));
+        assert!(check_pieces(MOST_PIECES, 1).is_ok());
+        assert!(check_pieces(MOST_PIECES + 1, 1).is_err());
+        assert!(check_pieces(MOST_PIECES / 2 + 1, 2).is_err());
+    }
 }
