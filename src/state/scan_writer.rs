@@ -1,6 +1,8 @@
 //! Takes what a scan saw, directory by directory, and writes only differences.
 //!
-//! One transaction is open at a time, committed every [`ROWS_PER_COMMIT`] rows;
+//! One transaction is open at a time, committed every [`ROWS_PER_COMMIT`] rows
+//! and, so that a recall on another root need not wait for the end of the scan,
+//! every [`HELD_AT_MOST`];
 //! dropping the writer rolls back what was not committed. Nothing is concluded
 //! to be deleted on the way: names that were not seen are kept aside in a
 //! temporary table until [`ScanWriter::finish`] hears that the scan was
@@ -14,14 +16,23 @@ use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::signed;
 use super::scan_rows::Placed;
+use crate::clock::Stopwatch;
 use crate::fault;
 use crate::ids::FileIdent;
 use crate::os::{RelPath, Stat};
 use rusqlite::Connection;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// How many row changes share a transaction.
 const ROWS_PER_COMMIT: u64 = 200_000;
+
+/// How long the DB accepts no other writer; well below the time that one waits.
+const HELD_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Then others have their turn: SQLite's waiters look every 100 ms at least
+/// (sqliteDefaultBusyCallback).
+const TURN_OF_OTHERS: Duration = Duration::from_millis(120);
 
 /// `NAME_MAX` of limits.h.
 const NAME_MAX_BYTES: usize = 255;
@@ -100,11 +111,13 @@ pub struct ScanWriter<'db> {
     unfinished: HashMap<RelPath, Unfinished>,
     scratch: Vec<u8>,
     open: bool,
+    held: Stopwatch,
+    pub(super) held_at_most: Duration,
 }
 
 impl StateDb {
-    /// Begins recording a scan of the root, or of `under` it. One at a time;
-    /// the DB accepts no other writer until the scan is finished or dropped.
+    /// Begins recording a scan of the root, or of `under` it. One at a time; the
+    /// DB accepts other writers every few seconds.
     pub fn begin_scan(
         &mut self,
         root: RootId,
@@ -129,6 +142,8 @@ impl StateDb {
             unfinished: HashMap::new(),
             scratch: Vec::new(),
             open: true,
+            held: Stopwatch::start(),
+            held_at_most: HELD_AT_MOST,
         };
         conn.execute_batch(ASIDE).during(OPERATION)?;
         conn.execute(
@@ -213,8 +228,13 @@ impl ScanWriter<'_> {
         } else {
             self.unfinished.insert(path.clone(), Unfinished { placed, last_name: range.to });
         }
-        if self.pending_rows >= ROWS_PER_COMMIT {
+        let others_wait = self.held.elapsed() >= self.held_at_most;
+        if self.pending_rows >= ROWS_PER_COMMIT || others_wait {
             self.commit()?;
+            if others_wait {
+                std::thread::sleep(TURN_OF_OTHERS);
+                self.held = Stopwatch::start();
+            }
             begin(self.conn)?;
             self.open = true;
         }

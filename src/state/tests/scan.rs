@@ -46,6 +46,27 @@ fn every_fact_survives_and_any_change_is_seen() {
     }
 }
 
+/// A recall on another root must not wait for the end of a long scan.
+#[test]
+fn a_scan_lets_other_writers_have_their_turn() {
+    let mut fixture = Fixture::new();
+    let mut other = StateDb::open(&fixture.dir.path().join("state.db")).expect("open");
+    let mut scan = fixture.db.begin_scan(fixture.root, None, 1).expect("begin");
+    scan.held_at_most = std::time::Duration::ZERO;
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || other.set_setting("a recall", "has begun"));
+        let seen = file_stat(2);
+        let entries = [SeenEntry { name: b"f", stat: &seen }];
+        let turns = (0..100).take_while(|_| {
+            scan.directory(&path(""), &dir_stat(1), &entries, Part::WHOLE).expect("a directory");
+            !writer.is_finished()
+        });
+        assert!(turns.count() < 100, "it never had its turn");
+        writer.join().expect("no panic").expect("it could write");
+    });
+    scan.finish(true, 1).expect("finish");
+}
+
 #[test]
 fn another_inode_at_a_known_name_is_first_seen_now() {
     let mut fixture = Fixture::new();
