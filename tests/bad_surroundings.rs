@@ -111,7 +111,10 @@ fn a_policy_or_configuration_that_cannot_be_read_is_named() {
 }
 
 /// Ways to damage a state DB that SQLite or its readers must notice.
-fn damages() -> Vec<(&'static str, fn(&File, u64))> {
+/// Does something to a file of this many bytes.
+type Damage = fn(&File, u64);
+
+fn damages() -> Vec<(&'static str, Damage)> {
     vec![
         ("header", |db, _| db.write_all_at(b"XXXX", 3).unwrap()),
         ("empty", |db, _| db.set_len(0).unwrap()),

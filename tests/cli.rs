@@ -51,7 +51,7 @@ fn init_refuses_roots_that_would_tier_hsm_itself_away() {
     let store_inside = format!("file://{}", server.text("tree/store"));
     let refusals: [(&[&str], &str); 7] = [
         (&["init", "/"], "/ cannot be a root"),
-        (&["init", &server.text("missing")], "cannot find the root"),
+        (&["init", &server.text("missing")], "there is no directory"),
         (&["init", &server.text("file")], "cannot open the root"),
         (&["init", &server.text("")], "overlap"),
         (&["init", &tree, &server.text("tree/inner")], "overlap"),
@@ -175,6 +175,8 @@ fn a_second_init_at_once_is_locked_out() {
 fn pins_are_set_listed_and_removed_whatever_the_name() {
     let server = Server::initialised();
     let odd = server.path(OsStr::from_bytes(b"tree/\xff\n"));
+    std::fs::write(&odd, "").unwrap();
+    std::fs::create_dir_all(server.path("tree/scratch")).unwrap();
     server.run([OsStr::new("pin"), odd.as_os_str()]).ok();
     server.run(["pin", "--exclude", &server.text("tree/scratch")]).ok();
     let records = server.run(["pin", "--list", "--json"]).ok().records();

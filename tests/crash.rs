@@ -273,3 +273,30 @@ fn a_full_tree_survives_tier_after_tier() {
     after.retain(|_, entry| entry.kind == 'f');
     assert_same(&before, &after);
 }
+
+/// A power cut takes the last commits of the state DB with it; here its files
+/// are put back as they were before the run.
+#[test]
+fn a_state_db_that_lost_its_last_commits_learns_them_from_the_log() {
+    let sandbox = Sandbox::new();
+    grow(&sandbox, 1);
+    sandbox.hsm(["scan"]).succeeds();
+    let saved = sandbox.path("saved");
+    copy_state(&sandbox.state_dir(), &saved);
+    let before = snapshot(&sandbox.tree());
+    sandbox.hsm(["upload"]).succeeds();
+    copy_state(&saved, &sandbox.state_dir());
+    let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    assert_eq!(summary["sent_bytes"], 0, "the packs are found through the catalog: {summary}");
+    assert!(is_stub(&sandbox.tree().join("gen1/big")));
+    everything_is_there(&sandbox, &before, "after the loss");
+    sandbox.hsm(["verify", "--data"]).succeeds();
+}
+
+fn copy_state(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(to.join(name));
+        let _ = std::fs::copy(from.join(name), to.join(name));
+    }
+}

@@ -184,3 +184,18 @@ fn a_copy_with_its_attributes_is_never_filled_from_a_foreign_marker() {
     sandbox.on("recall", &[], &["original"]).succeeds();
     assert_eq!(sandbox.read("original"), noise(1, 100_000));
 }
+
+/// The bug: a file whose chunk another worker was just looking up waited for a
+/// pack that never came, and was reported as not sent.
+#[test]
+fn many_small_duplicates_are_never_left_waiting() {
+    let sandbox = Sandbox::empty();
+    for file in 0..2500u64 {
+        sandbox.write(&format!("d{}/unique{file}", file / 50), &noise(file + 100, 16_000));
+        sandbox.write(&format!("d{}/same{file}", file / 50), &noise(file % 3, 500));
+    }
+    sandbox.init();
+    sandbox.policy(support::UPLOAD_POLICY);
+    let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    assert_eq!(summary["uploaded_files"], 5000, "{summary}");
+}

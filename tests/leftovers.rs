@@ -138,3 +138,25 @@ fn root_does_not_upload_the_stub_of_an_ordinary_users_hsm() {
     let line = states.lines().find(|line| line.contains("theirs")).expect("it is listed");
     assert!(line.contains("resident"), "{line}");
 }
+
+/// The hole under a marker that the state DB does not know is not content.
+#[test]
+fn a_file_with_a_marker_is_never_uploaded() {
+    let sandbox = Sandbox::new();
+    sandbox.write("original", &noise(1, 100_000));
+    sandbox.write("whole", &noise(2, 100_000));
+    sandbox.hsm(["tier"]).succeeds();
+    let original = sandbox.tree().join("original");
+    let name = if rustix::process::geteuid().is_root() { "trusted.hsm" } else { "user.hsm" };
+    let marker = xattr::get(&original, name).expect("readable").expect("a marker");
+    let copy = sandbox.tree().join("copy");
+    fs::write(&copy, b"").expect("a file");
+    open(&copy).set_len(100_000).expect("a hole");
+    xattr::set(&copy, name, &marker).expect("the marker, copied");
+    let ran = sandbox.hsm(["tier", "--json"]).exits(3);
+    assert_eq!(ran.summary()["uploaded_files"], 0);
+    ran.complains(&["copy", "stub's marker"]);
+    sandbox.on("recall", &[], &["copy"]).exits(3).complains(&["copy"]);
+    sandbox.on("recall", &[], &["original"]).succeeds();
+    assert!(fs::read(&original).expect("read") == noise(1, 100_000));
+}

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::output::escaped_path;
 use crate::chunk::MasterKey;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -18,7 +18,13 @@ const MAX_BYTES: u64 = 4096;
 
 /// Reads a key file after looking at who can read it.
 pub fn read(path: &Path) -> Result<MasterKey, Error> {
-    let mut file = File::open(path).map_err(Error::io("open the key file", path))?;
+    let mut file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::refused(
+            format!("there is no key file {}", escaped_path(path)),
+            "put back the key file that was made with this store",
+        ),
+        _ => Error::io("open the key file", path)(error),
+    })?;
     let metadata = file.metadata().map_err(Error::io("look at the key file", path))?;
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
         let what = format!("{} is no key file", escaped_path(path));

@@ -15,7 +15,7 @@ use crate::manifest::StoreDescriptor;
 use crate::os::process;
 use crate::site::{Ground, Site};
 use crate::state::RootRow;
-use crate::store::{self, DESCRIPTOR_KEY, Key, Store, StoreOptions};
+use crate::store::{self, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
 use std::path::Path;
 
 /// Whether a command writes the catalog. This node's log has one writer at a
@@ -97,9 +97,21 @@ pub fn with_store<T>(
     work(&*store, &protection, descriptor.store_id)
 }
 
-fn descriptor(store: &dyn Store) -> Result<StoreDescriptor, Error> {
+/// The store's own description. Without one there is no store: an empty mount
+/// point, or a URL that leads elsewhere, and never a store that lost something.
+pub fn descriptor(store: &dyn Store) -> Result<StoreDescriptor, Error> {
     let key = Key::new(DESCRIPTOR_KEY).expect("the descriptor's key is a key");
-    Ok(StoreDescriptor::parse(&store.get(&key, None)?)?)
+    match store.get(&key, None) {
+        Ok(bytes) => Ok(StoreDescriptor::parse(&bytes)?),
+        Err(error) if error.is_not_found() => Err(no_store(store).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a place without a descriptor is.
+pub fn no_store(store: &dyn Store) -> store::Error {
+    store::Error::new(ErrorKind::Unreachable, "get", DESCRIPTOR_KEY, store.location())
+        .with_detail("there is no hsm store here: is its file system mounted? is its URL right?")
 }
 
 /// The keys of the store; an error if it is another store than `expected`.

@@ -82,7 +82,9 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Policy(_) => "hsm policy check FILE, until it is silent".into(),
         Error::Config(_) => "mend the file at the lines named".into(),
         Error::Manifest(manifest::Error::KeyMissing { .. } | manifest::Error::WrongKey { .. }) => {
-            "the key file that was made with this store (hsm init --key-file FILE)".into()
+            "the key file that was made with this store (--key-file FILE, or key_file in the \
+             configuration)"
+                .into()
         }
         Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
         Error::State(error) => return state_hint(error),

@@ -5,8 +5,10 @@
 //! command line opens things once and a test can hand in its own store.
 
 pub mod catalog;
+mod packs;
 
 pub use catalog::Catalog;
+pub use packs::ProvenPack;
 
 use crate::chunk::Protection;
 use crate::clock::Clock;

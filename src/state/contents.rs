@@ -69,7 +69,7 @@ impl StateDb {
 pub fn add(tx: &Connection, id: ContentId, content: &Content, chunking: &str) -> Result<()> {
     tx.prepare_cached(
         "INSERT INTO content (id, size_bytes, chunking, pieces) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (id) DO UPDATE SET damaged = 0",
+         ON CONFLICT (id) DO UPDATE SET damaged = 0 WHERE damaged <> 0",
     )
     .and_then(|mut insert| {
         insert.execute((id.as_bytes(), signed(content.size_bytes), chunking, content.encode()))

@@ -4,11 +4,14 @@
 //! An unchanged tree is the ordinary case, and then the rows of all its names
 //! would be read only to be found equal. With the digest beside the directory a
 //! rescan reads one row per directory. It is a cryptographic hash: nobody can
-//! make names and times that hide a change. A directory whose rows are not
-//! exactly what was seen (names kept aside until the scan is complete, a large
-//! directory that came in parts) has none and is compared row by row.
+//! make names and times that hide a change. A directory has none, and is compared
+//! row by row, while its rows are not exactly what was seen (names kept aside
+//! until the scan is complete), while a managed file in it is not what was
+//! recorded, and when it is so large that it came in parts. A trigger removes it
+//! whenever something is recorded about a managed file of the directory.
 
-use super::scan_writer::{SeenEntry, entry_facts};
+use super::scan_rows::entry_facts;
+use super::scan_writer::SeenEntry;
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// The first half of a SHA-256.

@@ -167,26 +167,25 @@ impl StateDb {
     pub fn names_of(&self, root: RootId, ino: u64) -> Result<Vec<RelPath>> {
         let linked = "WHERE d.root_id = ?1 AND e.ino = ?2 AND e.nlink > 1
              AND (e.mode & 61440) = 32768";
-        let managed = "WHERE d.root_id = ?1 AND (e.dir_id, e.name) IN
-             (SELECT dir_id, name FROM file WHERE root_id = ?1 AND ino = ?2)
-             AND e.ino = ?2 AND (e.mode & 61440) = 32768";
-        let mut names = Vec::new();
-        for rest in [linked, managed] {
-            let found = self.entries(root, rest, (root.0, ino as i64))?;
-            names.extend(found.into_iter().map(|entry| entry.path));
+        let mut entries = self.entries(root, linked, (root.0, ino as i64))?;
+        if let Some(path) = self.managed_path(root, ino)? {
+            entries.extend(self.entry_at(root, &path)?);
         }
+        entries.retain(|entry| entry.ino == ino && entry.kind == FileKind::File);
+        let mut names: Vec<RelPath> = entries.into_iter().map(|entry| entry.path).collect();
         names.sort();
         names.dedup();
         Ok(names)
     }
 
     /// Symlinks, FIFOs and devices that the catalog does not have as they are
-    /// now; sockets are never catalogued. The path order is the directories'.
+    /// now; sockets are never catalogued. By directory and name; a call reads the
+    /// names up to the last one that it returns.
     pub fn uncatalogued_specials(&self, root: RootId, limit: usize) -> Result<Vec<EntryRow>> {
         // Not regular (32768), a directory (16384) or a socket (49152).
         let rest = "LEFT JOIN special s ON s.dir_id = e.dir_id AND s.name = e.name
              WHERE d.root_id = ?1 AND (e.mode & 61440) NOT IN (32768, 16384, 49152)
-             AND s.ctime_ns IS NOT e.ctime_ns ORDER BY e.dir_id, e.name LIMIT ?2";
+             AND s.ctime_ns IS NOT e.ctime_ns ORDER BY d.path, e.name LIMIT ?2";
         self.entries(root, rest, (root.0, limit as i64))
     }
 
@@ -225,7 +224,7 @@ impl StateDb {
     fn entries(&self, root: RootId, rest: &str, params: impl Params) -> Result<Vec<EntryRow>> {
         let sql = format!(
             "SELECT d.path, {ENTRY_COLUMNS}, {MANAGED_COLUMNS}, c.started_ns
-             FROM entry e JOIN dir d ON d.id = e.dir_id JOIN scan c ON c.id = e.first_scan
+             FROM entry e JOIN dir d ON d.id = e.dir_id LEFT JOIN scan c ON c.id = e.first_scan
              {FILE_OF_ENTRY} {rest}"
         );
         let mut select = self.conn.prepare_cached(&sql).during(OPERATION)?;
@@ -235,7 +234,8 @@ impl StateDb {
             let mut columns = Columns::new(row, 0, OPERATION);
             let dir = rel_path(columns.get()?)?;
             let mut entry = read(root, &dir, &ScanTimes::new(), &mut columns)?;
-            entry.first_seen_ns = row.get("started_ns").during(OPERATION)?;
+            entry.first_seen_ns =
+                row.get::<_, Option<i64>>("started_ns").during(OPERATION)?.unwrap_or(0);
             found.push(entry);
         }
         Ok(found)

@@ -142,7 +142,7 @@ impl StateDb {
 
     /// Files that a run left half-way: intent was recorded, the end was not.
     pub fn transient(&self, root: RootId) -> Result<Vec<ManagedRow>> {
-        let rest = "f JOIN dir fd ON fd.id = f.dir_id
+        let rest = "f INDEXED BY file_transient JOIN dir fd ON fd.id = f.dir_id
              WHERE f.root_id = ?1 AND f.state IN ('uploading', 'stubbing', 'recalling')";
         self.managed(root, rest, [root.0])
     }
@@ -150,7 +150,7 @@ impl StateDb {
     /// Uploaded files and stubs whose present path or attributes no catalog
     /// segment has, such as stubs that were renamed.
     pub fn uncatalogued_files(&self, root: RootId, limit: usize) -> Result<Vec<ManagedRow>> {
-        let rest = "f JOIN dir fd ON fd.id = f.dir_id
+        let rest = "f INDEXED BY file_uncatalogued JOIN dir fd ON fd.id = f.dir_id
              WHERE f.root_id = ?1 AND f.segment_seq IS NULL AND f.state IN ('uploaded', 'stub')
              LIMIT ?2";
         self.managed(root, rest, (root.0, limit as i64))
@@ -167,7 +167,9 @@ impl StateDb {
             .during(OPERATION)
     }
 
-    /// The managed files of every root that have this content.
+    /// The managed files of every root that have this content. Reads every
+    /// managed file: for many contents go through [`StateDb::for_each_managed`]
+    /// once.
     pub fn files_with_content(&self, content: ContentId) -> Result<Vec<ManagedRow>> {
         let mut found = Vec::new();
         for root in self.roots()? {
@@ -175,6 +177,12 @@ impl StateDb {
             found.extend(self.managed(root.id, rest, (root.id.0, content.as_bytes()))?);
         }
         Ok(found)
+    }
+
+    /// The path of the managed file with this inode number.
+    pub(super) fn managed_path(&self, root: RootId, ino: u64) -> Result<Option<RelPath>> {
+        let rest = "f JOIN dir fd ON fd.id = f.dir_id WHERE f.root_id = ?1 AND f.ino = ?2";
+        Ok(self.managed(root, rest, (root.0, ino as i64))?.pop().map(|row| row.path))
     }
 
     fn managed(&self, root: RootId, rest: &str, params: impl Params) -> Result<Vec<ManagedRow>> {

@@ -88,14 +88,14 @@ fn bury(conn: &Connection, moved: u8, rest: &str, params: impl Params) -> Result
 /// The old paths of files that a scan found at new ones, where the catalog has
 /// the old path.
 pub fn bury_moved(conn: &Connection, root: RootId, now_ns: i64) -> Result<()> {
-    let rest = "FROM temp.moved m JOIN file f ON f.root_id = ?1 AND f.ino = m.ino
+    let rest = "FROM temp.moved m CROSS JOIN file f ON f.root_id = ?1 AND f.ino = m.ino
          JOIN dir d ON d.id = f.dir_id WHERE f.segment_seq IS NOT NULL";
     bury(conn, 1, rest, (root.0, now_ns))
 }
 
 /// Files that a complete scan found nowhere, where they have a copy.
 pub fn bury_adrift(conn: &Connection, root: RootId, now_ns: i64) -> Result<()> {
-    let rest = "FROM temp.adrift a JOIN file f ON f.root_id = ?1 AND f.ino = a.ino
+    let rest = "FROM temp.adrift a CROSS JOIN file f ON f.root_id = ?1 AND f.ino = a.ino
          JOIN dir d ON d.id = f.dir_id WHERE f.content IS NOT NULL";
     bury(conn, 0, rest, (root.0, now_ns))
 }
@@ -130,10 +130,12 @@ pub fn bury_links(conn: &Connection, now_ns: i64) -> Result<()> {
     Ok(())
 }
 
-/// Catalogued symlinks and the like among the names that vanished.
+/// Catalogued symlinks and the like among the names that vanished. The rows in
+/// `special` go with their names or directories.
 pub fn bury_specials(conn: &Connection, now_ns: i64) -> Result<()> {
-    let vanished = "(s.dir_id, s.name) IN (SELECT dir_id, name FROM temp.vanished)";
-    let dead = "s.dir_id IN (SELECT id FROM temp.dead_dir)";
+    let vanished =
+        "temp.vanished v CROSS JOIN special s ON s.dir_id = v.dir_id AND s.name = v.name";
+    let dead = "temp.dead_dir v CROSS JOIN special s ON s.dir_id = v.id";
     for lost in [vanished, dead] {
         let sql = format!(
             "INSERT INTO gone (root_id, path, kind, ino, generation, btime_ns, state,
@@ -141,11 +143,10 @@ pub fn bury_specials(conn: &Connection, now_ns: i64) -> Result<()> {
              SELECT d.root_id,
              CAST(iif(length(d.path) = 0, e.name, d.path || x'2f' || e.name) AS BLOB), 's',
              e.ino, 0, e.btime_ns, 'resident', e.size_bytes, e.mtime_ns, e.ctime_ns, ?1
-             FROM special s JOIN entry e ON e.dir_id = s.dir_id AND e.name = s.name
-             JOIN dir d ON d.id = s.dir_id WHERE {lost}"
+             FROM {lost} CROSS JOIN entry e ON e.dir_id = s.dir_id AND e.name = s.name
+             JOIN dir d ON d.id = s.dir_id"
         );
         conn.execute(&sql, [now_ns]).during(OPERATION)?;
-        conn.execute(&format!("DELETE FROM special AS s WHERE {lost}"), []).during(OPERATION)?;
     }
     Ok(())
 }

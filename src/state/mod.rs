@@ -35,6 +35,8 @@ mod rows;
 mod runs;
 mod scan_compare;
 mod scan_finish;
+mod scan_judge;
+mod scan_rows;
 mod scan_writer;
 mod segments;
 mod settings;

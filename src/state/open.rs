@@ -121,6 +121,8 @@ impl StateDb {
         operation: &'static str,
         body: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
+        // In WAL mode FULL syncs the log at each commit, NORMAL only at
+        // checkpoints (sqlite.org/pragma.html#pragma_synchronous).
         self.conn.pragma_update(None, "synchronous", "FULL").during(operation)?;
         let written = self.write(operation, body);
         self.conn.pragma_update(None, "synchronous", "NORMAL").during(operation)?;

@@ -13,6 +13,7 @@
 use super::error::{During, Result};
 use super::gone;
 use super::rows::{Columns, subtree};
+use super::scan_judge::Judged;
 use super::scan_writer::{OPERATION, ScanWriter};
 use rusqlite::Params;
 
@@ -90,37 +91,59 @@ impl ScanWriter<'_> {
              SELECT ino FROM file WHERE dir_id IN (SELECT id FROM temp.dead_dir)",
             [],
         )?;
-        let removed = self.run(
-            "DELETE FROM entry WHERE (dir_id, name) IN (SELECT dir_id, name FROM temp.vanished)",
-            [],
-        )? + self
-            .run("DELETE FROM entry WHERE dir_id IN (SELECT id FROM temp.dead_dir)", [])?;
+        let mut removed =
+            self.run("DELETE FROM entry WHERE dir_id IN (SELECT id FROM temp.dead_dir)", [])?;
+        removed += self.remove_vanished()?;
         self.changes.removed += removed;
         self.entries_delta -= removed as i64;
         Ok(())
     }
 
+    /// One by one: a row value in a subquery would search a directory's rows by
+    /// the directory only.
+    fn remove_vanished(&self) -> Result<u64> {
+        let prepare = |sql| self.conn.prepare_cached(sql).during(OPERATION);
+        let mut select = prepare("SELECT dir_id, name FROM temp.vanished")?;
+        let mut entry = prepare("DELETE FROM entry WHERE dir_id = ?1 AND name = ?2")?;
+        let mut special = prepare("DELETE FROM special WHERE dir_id = ?1 AND name = ?2")?;
+        let mut rows = select.query([]).during(OPERATION)?;
+        let mut removed = 0;
+        while let Some(row) = rows.next().during(OPERATION)? {
+            let mut columns = Columns::new(row, 0, OPERATION);
+            let key = (columns.get::<i64>()?, columns.bytes()?);
+            removed += entry.execute(key).during(OPERATION)? as u64;
+            special.execute(key).during(OPERATION)?;
+        }
+        Ok(removed)
+    }
+
     /// Gives every file that is adrift the place where its inode is now.
     fn follow_moves(&mut self, now_ns: i64) -> Result<()> {
+        let any: bool = self
+            .conn
+            .query_row("SELECT EXISTS (SELECT 1 FROM temp.adrift)", [], |row| row.get(0))
+            .during(OPERATION)?;
+        if !any {
+            return Ok(());
+        }
         let found = self.run(
             "INSERT OR IGNORE INTO temp.moved
              SELECT e.ino, e.dir_id, e.name
              FROM entry e CROSS JOIN temp.adrift a ON a.ino = e.ino
              CROSS JOIN file f ON f.root_id = ?1 AND f.ino = e.ino
              CROSS JOIN dir d ON d.id = e.dir_id AND d.root_id = ?1
-             WHERE EXISTS (SELECT 1 FROM temp.adrift) AND (e.mode & 61440) = 32768
+             WHERE (e.mode & 61440) = 32768
              AND (e.btime_ns = f.btime_ns OR e.btime_ns = 0 OR f.btime_ns = 0)
-             AND (e.dir_id, e.name) NOT IN (SELECT dir_id, name FROM temp.vanished)",
+             AND NOT EXISTS (SELECT 1 FROM temp.vanished v
+             WHERE v.dir_id = e.dir_id AND v.name = e.name)",
             [self.root.0],
         )?;
-        if found == 0 {
-            return Ok(());
-        }
         self.changes.moved += found;
         gone::bury_moved(self.conn, self.root, now_ns)?;
         self.run(
-            "UPDATE file SET dir_id = m.dir_id, name = m.name, segment_seq = NULL
-             FROM temp.moved m WHERE file.root_id = ?1 AND file.ino = m.ino",
+            "UPDATE file SET segment_seq = NULL, (dir_id, name) =
+             (SELECT m.dir_id, m.name FROM temp.moved m WHERE m.ino = file.ino)
+             WHERE root_id = ?1 AND ino IN (SELECT ino FROM temp.moved)",
             [self.root.0],
         )?;
         self.run("DELETE FROM temp.adrift WHERE ino IN (SELECT ino FROM temp.moved)", [])?;
@@ -130,23 +153,24 @@ impl ScanWriter<'_> {
     /// A rename changes the ctime on most file systems, so most of these are
     /// dirty or suspect.
     fn judge_moved(&mut self) -> Result<()> {
-        let differing = "FROM temp.moved m JOIN entry e ON e.dir_id = m.dir_id AND e.name = m.name
-             WHERE f.root_id = ?1 AND f.ino = m.ino AND (f.size_bytes <> e.size_bytes
-             OR f.mtime_ns <> e.mtime_ns OR f.ctime_ns <> e.ctime_ns)";
-        self.changes.dirty += self.run(
-            &format!("UPDATE file AS f SET state = 'dirty' {differing} AND f.state = 'uploaded'"),
-            [self.root.0],
-        )?;
-        let sql = format!(
-            "SELECT f.ino, f.generation FROM file f WHERE f.state = 'stub'
-             AND EXISTS (SELECT 1 {differing})"
-        );
-        let mut select = self.conn.prepare(&sql).during(OPERATION)?;
+        let mut select = self
+            .conn
+            .prepare(
+                "SELECT f.ino, f.generation, f.state
+                 FROM temp.moved m CROSS JOIN file f ON f.root_id = ?1 AND f.ino = m.ino
+                 CROSS JOIN entry e ON e.dir_id = m.dir_id AND e.name = m.name
+                 WHERE f.state IN ('uploaded', 'stub') AND (f.size_bytes <> e.size_bytes
+                 OR f.mtime_ns <> e.mtime_ns OR f.ctime_ns <> e.ctime_ns)",
+            )
+            .during(OPERATION)?;
         let mut rows = select.query([self.root.0]).during(OPERATION)?;
+        let mut judged = Judged::default();
         while let Some(row) = rows.next().during(OPERATION)? {
-            self.changes.suspects.push(Columns::new(row, 0, OPERATION).ident()?);
+            let mut columns = Columns::new(row, 0, OPERATION);
+            let ident = columns.ident()?;
+            judged.changed(ident, columns.state()?);
         }
-        Ok(())
+        self.apply(judged)
     }
 
     /// What is still adrift has no name: it leaves the managed files. Those that

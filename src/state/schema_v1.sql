@@ -39,7 +39,8 @@ CREATE TABLE scan (
 ) STRICT;
 
 -- A directory; path is relative to the root, empty for the root itself. digest
--- is over its rows in entry, NULL where that is not known to hold.
+-- is over its rows in entry as of a scan that found its managed files to be what
+-- was recorded; NULL where either is not known to hold.
 CREATE TABLE dir (
     id INTEGER PRIMARY KEY,
     root_id INTEGER NOT NULL REFERENCES root (id) ON DELETE CASCADE,
@@ -114,7 +115,18 @@ CREATE TABLE file (
 CREATE INDEX file_place ON file (dir_id, name);
 CREATE INDEX file_transient ON file (root_id)
     WHERE state IN ('uploading', 'stubbing', 'recalling');
-CREATE INDEX file_uncatalogued ON file (root_id) WHERE segment_seq IS NULL;
+CREATE INDEX file_uncatalogued ON file (root_id)
+    WHERE segment_seq IS NULL AND state IN ('uploaded', 'stub');
+
+-- Whatever is recorded about a managed file, the next scan compares its
+-- directory again.
+CREATE TRIGGER file_added AFTER INSERT ON file BEGIN
+    UPDATE dir SET digest = NULL WHERE id = new.dir_id AND digest IS NOT NULL;
+END;
+CREATE TRIGGER file_changed
+AFTER UPDATE OF dir_id, name, state, size_bytes, mtime_ns, ctime_ns ON file BEGIN
+    UPDATE dir SET digest = NULL WHERE id = new.dir_id AND digest IS NOT NULL;
+END;
 
 -- What was at a path and is there no more; a complete scan said so.
 CREATE TABLE gone (

@@ -11,7 +11,7 @@ use super::error::{During, Error, Result};
 use super::files::wrong_state;
 use super::open::StateDb;
 use super::roots::RootId;
-use super::rows::signed;
+use super::rows::{rel_path, signed};
 use crate::ids::{FileIdent, PackId};
 use crate::manifest::Content;
 use crate::os::RelPath;
@@ -130,6 +130,27 @@ impl StateDb {
             }
         }
         Ok(missing)
+    }
+
+    /// Directories without a name in them that the catalog does not have as the
+    /// last scan saw them: they are above nothing, so no file brings them along.
+    pub fn uncatalogued_empty_dirs(&self, root: RootId, limit: usize) -> Result<Vec<RelPath>> {
+        let operation = "looking for empty directories";
+        let mut select = self
+            .conn
+            .prepare_cached(
+                "SELECT d.path FROM dir d WHERE d.root_id = ?1
+                 AND d.catalogued_ctime_ns IS NOT d.ctime_ns
+                 AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.dir_id = d.id)
+                 ORDER BY d.path LIMIT ?2",
+            )
+            .during(operation)?;
+        let mut rows = select.query((root.0, limit as i64)).during(operation)?;
+        let mut dirs = Vec::new();
+        while let Some(row) = rows.next().during(operation)? {
+            dirs.push(rel_path(row.get(0).during(operation)?)?);
+        }
+        Ok(dirs)
     }
 }
 

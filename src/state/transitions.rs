@@ -1,6 +1,6 @@
 //! Changes of state of managed files, in batches, each in one transaction.
 //!
-//! `begin_*` records intent before the effect on disk; it passes over files
+//! `begin_*` records intent, durably, before the effect on disk; it passes over files
 //! that are not in the state it starts from and returns them, so that the
 //! caller leaves them alone. `finish_*` and `cancel_*` record what has happened;
 //! there a file in another state means that two runs work on one root, and the

@@ -12,7 +12,7 @@ use super::rows::{signed, state_from};
 use crate::ids::FileIdent;
 use crate::os::RelPath;
 use crate::policy::FileState;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection};
 
 /// A file about to be read and sent, stamped before the first read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,31 +38,11 @@ impl StateDb {
         now_ns: i64,
     ) -> Result<Vec<FileIdent>> {
         self.write(BEGINNING, |tx| {
+            let mut begin = Begin::new(tx, root)?;
             let mut refused = Vec::new();
             for intent in intents {
-                let found: Option<(u32, String)> = tx
-                    .prepare_cached(
-                        "SELECT generation, state FROM file WHERE root_id = ?1 AND ino = ?2",
-                    )
-                    .and_then(|mut select| {
-                        select
-                            .query_row((root.0, intent.ident.ino as i64), |row| {
-                                Ok((row.get(0)?, row.get(1)?))
-                            })
-                            .optional()
-                    })
-                    .during(BEGINNING)?;
-                match found {
-                    Some((generation, state)) if generation == intent.ident.generation => {
-                        if !again(tx, root, intent, state_from(&state)?)? {
-                            refused.push(intent.ident);
-                        }
-                    }
-                    Some(_) => {
-                        displace(tx, root, intent.ident.ino, now_ns)?;
-                        first(tx, root, intent)?;
-                    }
-                    None => first(tx, root, intent)?,
+                if !begin.first(intent)? && !begin.again(intent, now_ns)? {
+                    refused.push(intent.ident);
                 }
             }
             Ok(refused)
@@ -97,68 +77,113 @@ impl StateDb {
     }
 }
 
-/// A file that is managed already is sent again; false where it may not be.
-fn again(tx: &Connection, root: RootId, intent: &UploadIntent, state: FileState) -> Result<bool> {
-    match state {
-        FileState::Resident | FileState::Uploaded | FileState::Dirty | FileState::Damaged => {}
-        FileState::Stub | FileState::Uploading | FileState::Stubbing | FileState::Recalling => {
-            return Ok(false);
-        }
+/// One batch of intents; statements and the last directory are kept from one
+/// file to the next.
+struct Begin<'t> {
+    tx: &'t Connection,
+    root: RootId,
+    insert: CachedStatement<'t>,
+    dir: Option<(RelPath, i64)>,
+}
+
+impl<'t> Begin<'t> {
+    fn new(tx: &'t Connection, root: RootId) -> Result<Self> {
+        let insert = tx
+            .prepare_cached(
+                "INSERT INTO file (root_id, ino, generation, btime_ns, dir_id, name, state,
+                 size_bytes, mtime_ns, ctime_ns, rule)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'uploading', ?7, ?8, ?9, ?10)
+                 ON CONFLICT (root_id, ino) DO NOTHING",
+            )
+            .during(BEGINNING)?;
+        Ok(Self { tx, root, insert, dir: None })
     }
-    let (dir, name) = place(tx, root, &intent.path)?;
-    tx.prepare_cached(
-        "UPDATE file SET former_state = state, state = 'uploading', dir_id = ?3, name = ?4
-         WHERE root_id = ?1 AND ino = ?2",
-    )
-    .and_then(|mut update| update.execute((root.0, intent.ident.ino as i64, dir, name)))
-    .during(BEGINNING)?;
-    Ok(true)
-}
 
-fn first(tx: &Connection, root: RootId, intent: &UploadIntent) -> Result<()> {
-    let (dir, name) = place(tx, root, &intent.path)?;
-    tx.prepare_cached(
-        "INSERT INTO file (root_id, ino, generation, btime_ns, dir_id, name, state, size_bytes,
-         mtime_ns, ctime_ns, rule) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'uploading', ?7, ?8, ?9, ?10)",
-    )
-    .and_then(|mut insert| {
-        insert.execute((
-            root.0,
-            intent.ident.ino as i64,
-            intent.ident.generation,
-            intent.btime_ns,
-            dir,
-            name,
-            signed(intent.size_bytes),
-            intent.mtime_ns,
-            intent.ctime_ns,
-            &intent.rule,
-        ))
-    })
-    .during(BEGINNING)?;
-    Ok(())
-}
+    /// A file that was not managed; false where its inode number is.
+    fn first(&mut self, intent: &UploadIntent) -> Result<bool> {
+        let dir = self.dir_of(&intent.path)?;
+        let inserted = self
+            .insert
+            .execute((
+                self.root.0,
+                intent.ident.ino as i64,
+                intent.ident.generation,
+                intent.btime_ns,
+                dir,
+                intent.path.file_name(),
+                signed(intent.size_bytes),
+                intent.mtime_ns,
+                intent.ctime_ns,
+                &intent.rule,
+            ))
+            .during(BEGINNING)?;
+        Ok(inserted == 1)
+    }
 
-fn displace(tx: &Connection, root: RootId, ino: u64, now_ns: i64) -> Result<()> {
-    super::gone::bury_one(tx, root, ino, now_ns)?;
-    tx.execute("DELETE FROM file WHERE root_id = ?1 AND ino = ?2", (root.0, ino as i64))
-        .during(BEGINNING)?;
-    Ok(())
-}
+    /// A file whose inode number is managed is sent again, or is another file
+    /// than the managed one; false where it may not be sent.
+    fn again(&mut self, intent: &UploadIntent, now_ns: i64) -> Result<bool> {
+        let ino = intent.ident.ino;
+        let (generation, state): (u32, String) = self
+            .tx
+            .prepare_cached("SELECT generation, state FROM file WHERE root_id = ?1 AND ino = ?2")
+            .and_then(|mut select| {
+                select.query_row((self.root.0, ino as i64), |row| Ok((row.get(0)?, row.get(1)?)))
+            })
+            .during(BEGINNING)?;
+        if generation != intent.ident.generation {
+            super::gone::bury_one(self.tx, self.root, ino, now_ns)?;
+            self.tx
+                .execute(
+                    "DELETE FROM file WHERE root_id = ?1 AND ino = ?2",
+                    (self.root.0, ino as i64),
+                )
+                .during(BEGINNING)?;
+            return self.first(intent);
+        }
+        match state_from(&state)? {
+            FileState::Resident | FileState::Uploaded | FileState::Dirty | FileState::Damaged => {}
+            FileState::Stub | FileState::Uploading | FileState::Stubbing | FileState::Recalling => {
+                return Ok(false);
+            }
+        }
+        let dir = self.dir_of(&intent.path)?;
+        self.tx
+            .prepare_cached(
+                "UPDATE file SET former_state = state, state = 'uploading', dir_id = ?3, name = ?4
+                 WHERE root_id = ?1 AND ino = ?2",
+            )
+            .and_then(|mut update| {
+                update.execute((self.root.0, ino as i64, dir, intent.path.file_name()))
+            })
+            .during(BEGINNING)?;
+        Ok(true)
+    }
 
-/// The directory's id and the name; a directory that no scan has seen yet gets
-/// a row that the next scan fills in.
-fn place<'p>(tx: &Connection, root: RootId, path: &'p RelPath) -> Result<(i64, &'p [u8])> {
-    let parent = path.parent().unwrap_or_else(RelPath::root);
-    tx.prepare_cached(
-        "INSERT INTO dir (root_id, path, mode, uid, gid, mtime_ns, ctime_ns)
-         VALUES (?1, ?2, 16384, 0, 0, 0, 0) ON CONFLICT (root_id, path) DO NOTHING",
-    )
-    .and_then(|mut insert| insert.execute((root.0, parent.as_bytes())))
-    .during(BEGINNING)?;
-    let dir = tx
-        .prepare_cached("SELECT id FROM dir WHERE root_id = ?1 AND path = ?2")
-        .and_then(|mut select| select.query_row((root.0, parent.as_bytes()), |row| row.get(0)))
-        .during(BEGINNING)?;
-    Ok((dir, path.file_name()))
+    /// The id of the directory that `path` is in; one that no scan has seen yet
+    /// gets a row that the next scan fills in.
+    fn dir_of(&mut self, path: &RelPath) -> Result<i64> {
+        let parent = path.parent().unwrap_or_else(RelPath::root);
+        if let Some((known, dir)) = &self.dir
+            && *known == parent
+        {
+            return Ok(*dir);
+        }
+        self.tx
+            .prepare_cached(
+                "INSERT INTO dir (root_id, path, mode, uid, gid, mtime_ns, ctime_ns)
+                 VALUES (?1, ?2, 16384, 0, 0, 0, 0) ON CONFLICT (root_id, path) DO NOTHING",
+            )
+            .and_then(|mut insert| insert.execute((self.root.0, parent.as_bytes())))
+            .during(BEGINNING)?;
+        let dir = self
+            .tx
+            .prepare_cached("SELECT id FROM dir WHERE root_id = ?1 AND path = ?2")
+            .and_then(|mut select| {
+                select.query_row((self.root.0, parent.as_bytes()), |row| row.get(0))
+            })
+            .during(BEGINNING)?;
+        self.dir = Some((parent, dir));
+        Ok(dir)
+    }
 }

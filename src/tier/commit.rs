@@ -212,6 +212,7 @@ impl<'a> Committer<'a> {
         self.gone(site)?;
         self.recatalogue(site)?;
         self.specials(site)?;
+        self.empty_dirs(site)?;
         if self.announced {
             let close = Record::Close { session: self.log.session().to_owned() };
             self.append(site, &[close], &Batch::default())?;
@@ -279,6 +280,31 @@ impl<'a> Committer<'a> {
             let dirs = self.directories(site, parents, &mut records)?;
             let specials = rows.into_iter().map(|row| row.path).collect();
             self.append(site, &records, &Batch { dirs, specials, ..Batch::default() })?;
+        }
+    }
+
+    /// A restore needs the directories that hold nothing, too.
+    fn empty_dirs(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        if self.files_committed == 0 && !site.state.has_catalogued_files(self.root_id)? {
+            return Ok(());
+        }
+        loop {
+            let dirs = site.state.uncatalogued_empty_dirs(self.root_id, SEGMENT_FILES)?;
+            if dirs.is_empty() {
+                return Ok(());
+            }
+            let mut parents = BTreeSet::new();
+            let mut records = vec![];
+            for path in &dirs {
+                // Gone since the scan: the next scan tells.
+                let Ok(described) = Described::directory(self.root, path) else { continue };
+                collect_parents(path.as_bytes(), &mut parents);
+                records.push(Record::File(Box::new(described.record(self.root, None))));
+            }
+            self.announce(site)?;
+            let mut done = self.directories(site, parents, &mut records)?;
+            done.extend(dirs);
+            self.append(site, &records, &Batch { dirs: done, ..Batch::default() })?;
         }
     }
 

@@ -6,21 +6,21 @@
 
 use super::Error;
 use super::rescan::open_managed;
-use crate::chunk::{self, Decoder, check_chunks};
 use crate::ids::{FileIdent, PackId};
 use crate::manifest::{
-    FileRecord, Name, PackEvidence, Record, SegmentHeader, decode_segment, segment_hash,
+    FileRecord, Name, PackRecord, Record, SegmentHeader, decode_segment, segment_hash,
 };
 use crate::os::blocks;
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, pack_key, segment_key};
-use crate::state::{ManagedRow, RootId, RootRow, SegmentCommit, Uploaded};
-use crate::store::{self, ErrorKind};
+use crate::site::{Ground, Site, segment_key};
+use crate::state::{
+    ManagedRow, PackStatus, RootId, RootRow, SegmentCommit, UploadIntent, Uploaded,
+};
+use crate::store::ErrorKind;
 use crate::stub::{self, MarkerSpace, Placement};
-use bytes::Bytes;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -90,7 +90,10 @@ fn apply_segment(
     let mut gone = HashSet::new();
     for record in records {
         match record {
-            Record::Pack(pack) => told.packs.push(pack.id),
+            Record::Pack(pack) => {
+                adopt_catalogued(site, &pack)?;
+                told.packs.push(pack.id);
+            }
             Record::File(file) => {
                 if let Some(root) = owner(&roots, &file.root) {
                     told.root = Some(root);
@@ -133,7 +136,7 @@ fn owner(roots: &[RootRow], name: &Name) -> Option<RootId> {
 
 /// One inode is committed once, whatever the number of its names.
 fn tell_file(
-    site: &Site<'_>,
+    site: &mut Site<'_>,
     root: RootId,
     file: FileRecord,
     told: &mut Told,
@@ -145,9 +148,21 @@ fn tell_file(
         return Ok(());
     };
     let ident = FileIdent { ino: file.ino, generation: file.generation };
-    let row = site.state.managed_by_ident(root, ident)?;
-    let uploading = row.is_some_and(|row| row.state == FileState::Uploading);
-    if !uploading {
+    let state = site.state.managed_by_ident(root, ident)?.map(|row| row.state);
+    if state.is_none() {
+        // The state DB lost even the intent (a power cut): made again.
+        let intent = UploadIntent {
+            ident,
+            btime_ns: 0,
+            path,
+            size_bytes: file.size_bytes,
+            mtime_ns: file.mtime_ns,
+            ctime_ns: file.ctime_ns,
+            rule: None,
+        };
+        site.state.begin_uploads(root, &[intent], site.clock.now_ns())?;
+    }
+    if !matches!(state, None | Some(FileState::Uploading)) {
         told.recatalogued.push(ident);
     } else if !told.files.iter().any(|known| known.ident == ident) {
         told.files.push(Uploaded {
@@ -163,13 +178,26 @@ fn tell_file(
     Ok(())
 }
 
+/// A pack that a durable segment names. The state DB has it, unless a power cut
+/// took the record that was written before the segment.
+fn adopt_catalogued(site: &mut Site<'_>, pack: &PackRecord) -> Result<(), Error> {
+    let status = site.state.pack(pack.id)?.map(|row| row.status);
+    if status.is_none() {
+        let now_ns = site.clock.now_ns();
+        site.state.intend_pack(pack.id, &pack.kind, pack.class.as_deref(), now_ns)?;
+    }
+    if matches!(status, None | Some(PackStatus::Sending)) {
+        adopt_pack(site, pack.id)?;
+    }
+    Ok(())
+}
+
 /// A pack whose intent was recorded: if it reached the store whole, its chunks
 /// count; if not, its name is forgotten and never used again.
 fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
-    let now_ns = site.clock.now_ns();
-    match prove_by_reading(site, pack, now_ns) {
-        Ok((evidence, size_bytes, slots)) => {
-            site.state.record_pack(pack, size_bytes, &slots, &evidence)?;
+    match site.prove_by_reading(pack) {
+        Ok(proven) => {
+            site.state.record_pack(pack, proven.size_bytes, &proven.slots, &proven.evidence)?;
             Ok(true)
         }
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
@@ -178,26 +206,6 @@ fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-type ProvenPack = (PackEvidence, u64, Vec<chunk::ChunkSlot>);
-
-/// Reads a whole pack back and checks every chunk in it.
-fn prove_by_reading(
-    site: &Site<'_>,
-    pack: PackId,
-    now_ns: i64,
-) -> Result<ProvenPack, store::Error> {
-    let (mut slots, mut size_bytes) = (vec![], 0);
-    let check = &mut |bytes: &Bytes| {
-        size_bytes = bytes.len() as u64;
-        slots = chunk::parse_index(bytes).map_err(|error| error.to_string())?;
-        let decoder = &mut Decoder::new();
-        let bad = check_chunks(site.protection, site.store_id, pack, &slots, bytes, decoder);
-        bad.first().map_or(Ok(()), |(_, error)| Err(error.to_string()))
-    };
-    let evidence = store::prove_stored(site.store, &pack_key(pack), pack, now_ns, check)?;
-    Ok((evidence, size_bytes, slots))
 }
 
 /// Recovers the files of one root that were in the middle of something. Needs

@@ -250,14 +250,16 @@ fn stub_batch(
                 done.push((target.row.ident, ctime_ns));
                 site.monitor.advance(1, target.row.size_bytes);
             }
+            // Half-way through its marker or its punch: only a look at the inode
+            // tells what it is now, so it stays `stubbing` for the recovery.
+            Err(error @ NotStubbed::Stub(_)) => {
+                half_way = true;
+                refuse(site, root, stats, &target.row, &error);
+            }
             Err(error) => {
-                if matches!(error, NotStubbed::Stub(_)) {
-                    half_way = true;
-                } else {
-                    undone.push(target.row.ident);
-                    moved.extend(target.moved_by_us(root));
-                    dirty.extend(error.is_of_content().then_some(target.row.ident));
-                }
+                undone.push(target.row.ident);
+                moved.extend(target.moved_by_us(root));
+                dirty.extend(error.is_of_content().then_some(target.row.ident));
                 refuse(site, root, stats, &target.row, &error);
             }
         }
@@ -271,7 +273,6 @@ fn stub_batch(
     site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
     crate::fault::point("stub.committed");
     if half_way {
-        // Marker or blocks may be gone or not: the file itself tells.
         recover::recover_files(&mut site.ground(), root_id, root)?;
     }
     Ok(())

@@ -6,12 +6,16 @@
 //!   its marker and a copy whose chunks are all good; an object should have an
 //!   owner.
 //!
+//! A pack that was found bad before is looked at again: when it is whole, its
+//! chunks count again.
+//!
 //! Findings are recorded (`damaged`, lost packs) unless it is a dry run, so
 //! that nothing relies on a bad copy again. A bad copy of a file whose bytes
 //! are still local is repaired by uploading it again.
 
 mod files;
 mod objects;
+mod reading;
 mod sample;
 mod store_alone;
 
@@ -56,6 +60,8 @@ pub enum Problem {
     PackMissing { pack: PackId },
     /// The pack has another size than was written.
     PackSize { pack: PackId, expected_bytes: u64, found_bytes: u64 },
+    /// The store gives fewer bytes than the pack has, or none that belong to it.
+    PackUnreadable { pack: PackId, why: String },
     /// A chunk's bytes do not have the chunk's hash.
     ChunkDamaged { pack: PackId, chunk: ChunkId, why: String },
     /// The only copy is bad and the bytes are not local: they are lost unless

@@ -1,7 +1,8 @@
 //! The store side: packs present, packs whole.
 
+use super::reading::{self, PackCheck};
 use super::{Error, Problem, Sample, Verifier};
-use crate::chunk::{self, Decoder, Protection};
+use crate::chunk::Protection;
 use crate::ids::{ChunkId, PackId, StoreId};
 use crate::manifest::keys;
 use crate::monitor::{Phase, Stop};
@@ -21,11 +22,6 @@ struct Checked {
     outcome: Result<PackCheck, Error>,
 }
 
-struct PackCheck {
-    bytes: u64,
-    damaged: Vec<(ChunkId, String)>,
-}
-
 impl Verifier<'_, '_> {
     /// Compares a complete listing with what the state DB expects.
     pub(super) fn list(&mut self, scope: Option<&HashSet<PackId>>) -> Result<(), Error> {
@@ -43,9 +39,15 @@ impl Verifier<'_, '_> {
         for row in known {
             let size = present.remove(&row.id);
             let wanted = scope.is_none_or(|scope| scope.contains(&row.id));
-            if wanted && row.status == PackStatus::Durable {
-                self.stats.packs += 1;
-                self.compare(&row, size)?;
+            match row.status {
+                PackStatus::Durable if wanted => {
+                    self.stats.packs += 1;
+                    self.compare(&row, size)?;
+                }
+                PackStatus::Lost | PackStatus::Damaged if wanted && size.is_some() => {
+                    self.stats.packs += u64::from(self.reinstate(row.id)?);
+                }
+                _ => {}
             }
         }
         self.unowned(scope, present)
@@ -77,6 +79,26 @@ impl Verifier<'_, '_> {
         match self.site.store.head(&pack_key(pack)) {
             Ok(object) => Ok(Some(object.size_bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A pack of which nothing, or not all, was relied on any more is there
+    /// again: put back from a backup of the store, or the store gave a wrong
+    /// answer once. Its chunks count when all of it is read and found good.
+    fn reinstate(&mut self, pack: PackId) -> Result<bool, Error> {
+        if self.options.dry_run {
+            return Ok(false);
+        }
+        match self.site.prove_by_reading(pack) {
+            Ok(proven) => {
+                let site = &mut *self.site;
+                site.state.record_pack(pack, proven.size_bytes, &proven.slots, &proven.evidence)?;
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -170,6 +192,9 @@ impl Verifier<'_, '_> {
                 self.stats.packs_read += 1;
                 self.stats.bytes_read += check.bytes;
                 self.site.monitor.advance(1, check.bytes);
+                if check.more_than_known {
+                    self.reinstate(pack)?;
+                }
                 let ids: Vec<ChunkId> = check.damaged.iter().map(|(id, _)| *id).collect();
                 if !self.options.dry_run {
                     self.site.state.set_pack_verified(pack, self.site.clock.now_ns())?;
@@ -188,7 +213,7 @@ impl Verifier<'_, '_> {
             Err(Error::Store(error)) if error.kind() == ErrorKind::Integrity => {
                 self.mark(pack, PackStatus::Damaged)?;
                 let why = error.to_string();
-                self.problem(Problem::ChunkDamaged { pack, chunk: ChunkId([0; 32]), why });
+                self.problem(Problem::PackUnreadable { pack, why });
                 Ok(())
             }
             // Unreachable or denied is unknown, never "gone".
@@ -212,12 +237,11 @@ impl PackReader<'_> {
     /// whole store would not fit in memory.
     fn read(&self, packs: &[PackRow], next: &AtomicUsize, checked: &Sender<Checked>) {
         let mut state = None;
-        let mut decoder = Decoder::new();
         while let Some(row) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if self.stop.requested() {
                 return;
             }
-            let outcome = self.check(&mut state, row.id, &mut decoder);
+            let outcome = self.check(&mut state, row.id);
             if checked.send(Checked { pack: row.id, outcome }).is_err() {
                 return;
             }
@@ -225,21 +249,12 @@ impl PackReader<'_> {
     }
 
     /// Reads a pack once and checks each chunk where the state DB says it is.
-    fn check(
-        &self,
-        state: &mut Option<StateDb>,
-        pack: PackId,
-        decoder: &mut Decoder,
-    ) -> Result<PackCheck, Error> {
+    fn check(&self, state: &mut Option<StateDb>, pack: PackId) -> Result<PackCheck, Error> {
         let state = match state {
             Some(state) => state,
             None => state.insert(StateDb::open_read_only(&self.state_path)?),
         };
         let slots = state.pack_slots(pack)?;
-        let bytes = self.store.get(&pack_key(pack), None)?;
-        let bad =
-            chunk::check_chunks(self.protection, self.store_id, pack, &slots, &bytes, decoder);
-        let damaged = bad.into_iter().map(|(id, error)| (id, error.to_string())).collect();
-        Ok(PackCheck { bytes: bytes.len() as u64, damaged })
+        Ok(reading::check(self.store, self.protection, self.store_id, pack, &slots)?)
     }
 }

@@ -36,7 +36,11 @@ impl Bytes {
     pub fn make(self) -> Vec<u8> {
         let noise = crate::support::trees::noise(u64::from(self.seed), self.len as usize);
         // Half of them compress.
-        if self.seed % 2 == 0 { noise } else { noise.iter().map(|byte| byte & 1).collect() }
+        if self.seed.is_multiple_of(2) {
+            noise
+        } else {
+            noise.iter().map(|byte| byte & 1).collect()
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! classes other than two, versioning, listing of multipart uploads.
 #![allow(dead_code)]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,8 +18,9 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -44,7 +47,13 @@ pub enum Misdeed {
     TruncateBody,
     /// The body of a GET ends in the middle, and so says its length.
     ShortenBody,
-    /// A finished upload answers 200 and has stored other bytes.
+    /// The object is gone: 404 NoSuchKey.
+    Forget,
+    /// The server dies: this request and all after it are cut, until
+    /// [`S3Server::revive`].
+    Die,
+    /// A finished upload answers 200 and has stored other bytes, which later
+    /// answers describe as they are.
     StoreOther,
     /// Sums are neither checked nor returned.
     IgnoreSums,
@@ -70,6 +79,10 @@ impl Seen {
 
 struct Rule {
     method: Option<Method>,
+    /// Part of the URI's path; empty for all.
+    path: String,
+    /// So many matching requests are answered as they should be first.
+    skip: u32,
     times: u32,
     misdeed: Misdeed,
 }
@@ -78,6 +91,7 @@ struct Rule {
 struct Shared {
     rules: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
+    dead: AtomicBool,
 }
 
 /// The server; it dies with this value.
@@ -126,8 +140,28 @@ impl S3Server {
 
     /// The next `times` requests of `method` (all without one) meet `misdeed`.
     pub fn misbehave(&self, method: Option<&str>, times: u32, misdeed: Misdeed) {
+        self.misbehave_at(method, "", 0, times, misdeed);
+    }
+
+    /// The same for requests whose path contains `path` (a listing's path is
+    /// the bucket), after `skip` of them.
+    pub fn misbehave_at(
+        &self,
+        method: Option<&str>,
+        path: &str,
+        skip: u32,
+        times: u32,
+        misdeed: Misdeed,
+    ) {
         let method = method.map(|name| name.parse().expect("a method"));
-        self.shared.rules.lock().expect("no panic").push(Rule { method, times, misdeed });
+        let rule = Rule { method, path: path.to_owned(), skip, times, misdeed };
+        self.shared.rules.lock().expect("no panic").push(rule);
+    }
+
+    /// A server that died answers again, with the objects it had.
+    pub fn revive(&self) {
+        self.behave();
+        self.shared.dead.store(false, Ordering::SeqCst);
     }
 
     pub fn behave(&self) {
@@ -207,21 +241,38 @@ impl Front {
         });
         let mut misdeeds = Vec::new();
         for rule in self.shared.rules.lock().expect("no panic").iter_mut() {
-            if rule.times > 0 && rule.method.as_ref().is_none_or(|m| m == request.method()) {
+            let meant = rule.method.as_ref().is_none_or(|m| m == request.method())
+                && request.uri().path().contains(&rule.path);
+            if meant && rule.skip > 0 {
+                rule.skip -= 1;
+            } else if meant && rule.times > 0 {
                 rule.times -= 1;
                 misdeeds.push(rule.misdeed);
             }
         }
+        if misdeeds.contains(&Misdeed::Die) {
+            self.shared.dead.store(true, Ordering::SeqCst);
+        }
         misdeeds
     }
 
-    async fn answer(&self, request: Request<s3s::Body>) -> Result<Response<s3s::Body>, io::Error> {
+    async fn answer(
+        &self,
+        mut request: Request<s3s::Body>,
+    ) -> Result<Response<s3s::Body>, io::Error> {
         let misdeeds = self.enter(&request);
         let does = |misdeed| misdeeds.contains(&misdeed);
         let method = request.method().clone();
         let query = request.uri().query().unwrap_or("").to_owned();
         let object = self.object_of(request.uri().path());
         let conditional = request.headers().contains_key("if-none-match");
+        let refusals = [Misdeed::SlowDown, Misdeed::Forbid, Misdeed::Full, Misdeed::Forget];
+        if misdeeds.iter().any(|misdeed| refusals.contains(misdeed)) {
+            // A refusal in the middle of a body resets the connection, and the
+            // client may never see it.
+            let read = request.body_mut().store_all_limited(1 << 30).await;
+            read.map_err(io::Error::other)?;
+        }
         if does(Misdeed::SlowDown) {
             return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"));
         }
@@ -230,6 +281,12 @@ impl Front {
         }
         if does(Misdeed::Full) {
             return Ok(refusal(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"));
+        }
+        if does(Misdeed::Forget) {
+            return Ok(refusal(StatusCode::NOT_FOUND, "NoSuchKey"));
+        }
+        if self.shared.dead.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the server is dead"));
         }
         if does(Misdeed::CutBefore) {
             return Err(io::Error::other("cut before the request was carried out"));
@@ -256,6 +313,8 @@ impl Front {
             let mut bytes = std::fs::read(&object)?;
             flip_bit(&mut bytes);
             std::fs::write(&object, bytes)?;
+            // Without its notes the server describes what is stored.
+            let _ = std::fs::remove_file(self.notes_of(&object));
         }
         if method == Method::GET && answer.status().is_success() {
             answer = spoil_body(answer, &misdeeds).await?;
@@ -266,6 +325,15 @@ impl Front {
     fn object_of(&self, path: &str) -> PathBuf {
         let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
         self.bucket.join(key)
+    }
+
+    /// Where the server underneath keeps sums and metadata of an object.
+    fn notes_of(&self, object: &Path) -> PathBuf {
+        let key = object.strip_prefix(&self.bucket).expect("an object of the bucket");
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let key = encode(key.to_str().expect("keys are text"));
+        let name = format!(".bucket-{}.object-{key}.internal.json", encode(BUCKET));
+        self.bucket.with_file_name(name)
     }
 }
 

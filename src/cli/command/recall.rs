@@ -10,11 +10,11 @@ use crate::cli::opened::{Catalog, with_site};
 use crate::cli::output::{Name, escaped_path};
 use crate::monitor::Phase;
 use crate::os::tree::RootDir;
-use crate::os::{FileKind, RelPath, file_ident};
+use crate::os::{FileKind, file_ident};
 use crate::policy::FileState;
 use crate::recall::{self, RecallStats, Target};
 use crate::site::Site;
-use crate::state::{RootRow, StateDb};
+use crate::state::{EntryRow, RootRow, StateDb};
 use crate::stub::{self, MarkerSpace, Placement};
 use crate::tier::recover::recover_files;
 use crate::tier::rescan::{ScanRequest, open_root, rescan};
@@ -167,32 +167,26 @@ fn targets(state: &StateDb, job: &RootJob) -> Result<Vec<Target>, Error> {
             targets.push(Target { path: row.path.clone(), row: Some(row) });
             ControlFlow::Continue(())
         })?;
-        unknown_stubs(state, job, place, &mut targets)?;
+        state.for_each_entry(job.row.id, under, &mut |entry| {
+            if is_unknown_stub(&job.root, &entry) {
+                targets.push(Target { path: entry.path, row: None });
+            }
+            ControlFlow::Continue(())
+        })?;
     }
     Ok(targets)
 }
 
-/// Stubs that the state DB takes for ordinary files: it was lost and made
-/// again, or they came here with their inode. The marker is enough.
-fn unknown_stubs(
-    state: &StateDb,
-    job: &RootJob,
-    place: &Place,
-    targets: &mut Vec<Target>,
-) -> Result<(), Error> {
-    let is_stub = |path: &RelPath| {
-        let file = job.root.open_read(path).ok()?;
-        let placement = stub::inspect(&file, MarkerSpace::for_this_process()).ok()?;
-        Some(matches!(placement, Placement::Stub(_) | Placement::Filling(_)))
+/// A stub by its marker that the state DB knows nothing of: the state DB was
+/// made anew, or the tree came from another server.
+fn is_unknown_stub(root: &RootDir, entry: &EntryRow) -> bool {
+    let emptied = entry.kind == FileKind::File && entry.allocated_bytes < entry.size_bytes;
+    let unknown = entry.file.as_ref().is_none_or(|file| file.content.is_none());
+    let found = || {
+        let file = root.open_read(&entry.path).ok()?;
+        stub::inspect(&file, MarkerSpace::for_this_process()).ok()
     };
-    state.for_each_entry(job.row.id, Some(&place.path), &mut |entry| {
-        let hollow = entry.kind == FileKind::File && entry.allocated_bytes < entry.size_bytes;
-        if hollow && entry.file.is_none() && is_stub(&entry.path) == Some(true) {
-            targets.push(Target { path: entry.path, row: None });
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(())
+    emptied && unknown && found().is_some_and(|found| found != Placement::Resident)
 }
 
 fn show(context: &Context, state: &StateDb, jobs: &[RootJob]) -> Result<Outcome, Error> {

@@ -129,6 +129,7 @@ fn tell(context: &Context, problem: &Problem) -> Result<(), Error> {
         Problem::PackSize { pack, expected_bytes, found_bytes } => {
             format!("damaged   pack {pack} has {found_bytes} bytes, not {expected_bytes}")
         }
+        Problem::PackUnreadable { pack, why } => format!("damaged   pack {pack}: {why}"),
         Problem::ChunkDamaged { pack, chunk, why } => {
             format!("damaged   chunk {chunk} of pack {pack}: {why}")
         }
@@ -155,6 +156,9 @@ fn record(problem: &Problem) -> serde_json::Value {
             "type": "problem", "kind": "pack-size", "pack": pack,
             "expected_bytes": expected_bytes, "found_bytes": found_bytes,
         }),
+        Problem::PackUnreadable { pack, why } => {
+            json!({ "type": "problem", "kind": "pack-unreadable", "pack": pack, "why": why })
+        }
         Problem::ChunkDamaged { pack, chunk, why } => json!({
             "type": "problem", "kind": "chunk-damaged", "pack": pack, "chunk": chunk, "why": why,
         }),

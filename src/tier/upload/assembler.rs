@@ -36,7 +36,7 @@ pub(super) fn assemble(
     give_up: &dyn Fn(u64, u64) -> bool,
 ) -> Result<UploadStats, Error> {
     let committer = Committer::open(site, root_id, shared.root)?;
-    let builders = Builders::new(site.protection, site.store_id);
+    let builders = Builders::new(shared, site.protection, site.store_id);
     let mut assembler = Assembler {
         site,
         root_id,
@@ -51,6 +51,7 @@ pub(super) fn assemble(
         next_seq: 1,
         intents: vec![],
         in_flight: 0,
+        in_flight_chunks: HashSet::new(),
         refused: HashSet::new(),
         lost: HashSet::new(),
         sightings: Sightings::default(),
@@ -76,13 +77,16 @@ struct Assembler<'a, 's> {
     packs: Option<Sender<SealedPack>>,
     give_up: &'a dyn Fn(u64, u64) -> bool,
     committer: Committer<'a>,
-    builders: Builders<'s>,
+    builders: Builders<'a>,
     ledger: Ledger,
     large: HashMap<Ticket, Large>,
     early: BTreeMap<u64, Done>,
     next_seq: u64,
     intents: Vec<UploadIntent>,
+    /// Packs being sent.
     in_flight: usize,
+    /// Chunks in packs that are being filled or sent.
+    in_flight_chunks: HashSet<ChunkId>,
     /// Files that the state DB does not let go: stubs, or in another's hands.
     refused: HashSet<FileIdent>,
     /// Chunks whose pack was refused in this run.
@@ -235,6 +239,8 @@ impl Assembler<'_, '_> {
                 let now = self.site.clock.now_ns();
                 let full =
                     self.builders.push(shelf, now, chunk.id, codec, chunk.plain_len, &stored);
+                self.in_flight_chunks.insert(chunk.id);
+                self.shared.chunk_buffers.give_back(stored);
                 self.dispatch(full)?;
                 Ok(true)
             }
@@ -251,8 +257,7 @@ impl Assembler<'_, '_> {
 
     /// All bytes of the file are read: it waits for its chunks, or is ready.
     fn file_read(&mut self, file: ReadFile, proven: bool) -> Result<(), Error> {
-        let missing: HashSet<ChunkId> =
-            file.content.chunk_ids().filter(|id| self.shared.claims.holds(id)).collect();
+        let missing = self.missing(&file.content)?;
         let refused = file.content.chunk_ids().any(|id| self.lost.contains(&id));
         if refused || !proven {
             let why = if refused { FileError::NotSent } else { FileError::SharedCopyLost };
@@ -264,6 +269,24 @@ impl Assembler<'_, '_> {
             Some(ready) => self.ready(vec![ready]),
             None => Ok(()),
         }
+    }
+
+    /// The chunks that are not recorded as durable: those in packs of this run
+    /// that are not yet proven, and those that a later job carries. The claim
+    /// table cannot tell: a worker also holds a claim while it only looks
+    /// whether the state DB knows the chunk.
+    fn missing(&self, content: &Content) -> Result<HashSet<ChunkId>, Error> {
+        let (mut missing, mut asked) = (HashSet::new(), vec![]);
+        for id in content.chunk_ids() {
+            if self.in_flight_chunks.contains(&id) {
+                missing.insert(id);
+            } else {
+                asked.push(id);
+            }
+        }
+        let places = self.site.state.find_chunks(&asked)?;
+        missing.extend(asked.iter().zip(places).filter(|(_, p)| p.is_none()).map(|(id, _)| *id));
+        Ok(missing)
     }
 
     fn dispatch(&mut self, packs: Vec<SealedPack>) -> Result<(), Error> {
@@ -296,7 +319,7 @@ impl Assembler<'_, '_> {
             Ok(evidence) => {
                 self.record(sent.id, sent.size_bytes, &sent.slots, &evidence)
                     .inspect_err(|_| self.pack_refused(ids.clone()))?;
-                self.shared.claims.release(&ids);
+                self.landed(&ids);
                 self.stats.packs += 1;
                 self.stats.sent_bytes += sent.size_bytes;
                 let ready = self.ledger.durable(&ids);
@@ -327,8 +350,16 @@ impl Assembler<'_, '_> {
             self.file_failed(&file.request.path, &FileError::NotSent);
             self.committer.abandon(file.stamp.ident);
         }
-        self.shared.claims.release(&ids);
+        self.landed(&ids);
         self.lost.extend(ids);
+    }
+
+    /// The chunks are on their way no longer.
+    fn landed(&mut self, ids: &[ChunkId]) {
+        self.shared.claims.release(ids);
+        for id in ids {
+            self.in_flight_chunks.remove(id);
+        }
     }
 
     fn ready(&mut self, files: Vec<ReadFile>) -> Result<(), Error> {

@@ -5,8 +5,8 @@
 //! recall reads long runs and deleting the file frees whole packs. Storage
 //! classes never mix.
 
-use super::PACK_BYTES;
 use super::sender::SealedPack;
+use super::{PACK_BUFFER_BYTES, PACK_BYTES, Shared};
 use crate::chunk::{Codec, PackBuilder, Protection};
 use crate::ids::{ChunkId, PackId, StoreId};
 use bytes::Bytes;
@@ -24,14 +24,15 @@ pub(super) struct Shelf {
 const OPEN_PACKS: usize = 3;
 
 pub(super) struct Builders<'a> {
+    shared: &'a Shared<'a>,
     protection: &'a Protection,
     store_id: StoreId,
     open: Vec<(Shelf, PackBuilder)>,
 }
 
 impl<'a> Builders<'a> {
-    pub fn new(protection: &'a Protection, store_id: StoreId) -> Self {
-        Self { protection, store_id, open: vec![] }
+    pub fn new(shared: &'a Shared<'a>, protection: &'a Protection, store_id: StoreId) -> Self {
+        Self { shared, protection, store_id, open: vec![] }
     }
 
     /// Adds a chunk; returns the packs that are finished by that.
@@ -52,9 +53,7 @@ impl<'a> Builders<'a> {
                     let (shelf, oldest) = self.open.remove(0);
                     finished.push(seal(shelf, oldest));
                 }
-                let id = PackId::fresh(now_ns);
-                let builder = PackBuilder::new(id, self.protection, self.store_id, PACK_BYTES);
-                self.open.push((shelf.clone(), builder));
+                self.open.push((shelf.clone(), self.fresh(now_ns)));
                 self.open.len() - 1
             }
         };
@@ -64,6 +63,14 @@ impl<'a> Builders<'a> {
             finished.push(seal(shelf, full));
         }
         finished
+    }
+
+    fn fresh(&self, now_ns: i64) -> PackBuilder {
+        let mut buffer = self.shared.pack_buffers.take();
+        buffer.clear();
+        // Room for the last chunk and the index, so that filling moves nothing.
+        buffer.reserve(PACK_BUFFER_BYTES as usize + (64 << 10));
+        PackBuilder::in_buffer(PackId::fresh(now_ns), self.protection, self.store_id, buffer)
     }
 
     /// Closes the packs of one large file, or every pack.

@@ -3,7 +3,9 @@
 //! Two workers may meet the same new chunk at the same moment; the one that
 //! claims it first carries its bytes, the other only refers to it. A claim is
 //! dropped after the state DB has the chunk, so "not claimed" always means
-//! "ask the DB", and the table stays as small as what is in flight.
+//! "ask the DB", and the table stays as small as what is in flight. Being
+//! claimed does not mean that a chunk will come: a worker claims first and then
+//! looks whether the DB has it.
 
 use crate::ids::ChunkId;
 use std::collections::HashSet;
@@ -17,10 +19,6 @@ impl Claims {
     /// [`release`](Self::release) it.
     pub fn claim(&self, id: ChunkId) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
-    }
-
-    pub fn holds(&self, id: &ChunkId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// The chunks are recorded in the state DB, or will never come.

@@ -248,7 +248,7 @@ mod tests {
     fn pieces_are_counted_before_a_byte_is_read() {
         let chunking = Chunking::Fixed { size_bytes: 4 << 20 };
         assert_eq!(least_pieces(&[], chunking), 0);
-        assert_eq!(least_pieces(std::slice::from_ref(&(0..20 << 40)), chunking), 5 << 20);
+        assert_eq!(least_pieces(std::slice::from_ref(&(0..(20 << 40))), chunking), 5 << 20);
         assert_eq!(least_pieces(&[0..1, 10..11], chunking), 3);
     }
 }

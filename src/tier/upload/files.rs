@@ -52,15 +52,13 @@ pub enum FileError {
     Vanished,
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
-    #[error("it carries a stub's marker: its local bytes are not its content; run hsm recall")]
-    IsStub,
+    #[error(
+        "it carries a stub's marker ({0}): its local bytes are not its content; run hsm recall"
+    )]
+    IsStub(&'static str),
     #[error("the state DB has it as a stub or in another operation; run hsm scan")]
     InUse,
-    #[error(
-        "it is a stub of an ordinary user's hsm: its local bytes are not its content; recall it as that user"
-    )]
-    IsStubElsewhere,
-    #[error("look for a stub's marker")]
+    #[error("cannot tell whether it is a stub")]
     Marker(#[source] stub::Error),
     #[error("the store did not take the pack that holds it")]
     NotSent,
@@ -88,7 +86,7 @@ pub struct Stamp {
 impl Stamp {
     /// Stamps an opened file; refuses one that is not what `request` names.
     pub fn take(file: &File, request: &Request) -> Result<Self, FileError> {
-        let stat = statx_fd(file).map_err(FileError::Read)?;
+        let mut stat = statx_fd(file).map_err(FileError::Read)?;
         if stat.kind != FileKind::File {
             return Err(FileError::NotRegular(stat.kind.as_str()));
         }
@@ -99,7 +97,9 @@ impl Stamp {
             return Err(FileError::Replaced);
         }
         let ident = file_ident(file).map_err(FileError::NoIdentity)?;
-        refuse_placeholder(file)?;
+        if refuse_placeholder(file)? {
+            stat = statx_fd(file).map_err(FileError::Read)?;
+        }
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
         let xattrs = own_left_out(attributes).map_err(FileError::Read)?;
         Ok(Self { ident, stat, xattrs })
@@ -148,15 +148,21 @@ pub(super) fn check_pieces(found: u64, nlink: u32) -> Result<(), FileError> {
 }
 
 /// The zeros of a stub are never content, whatever the state DB believes: not
-/// of one of ours, not of a copy of one, not of an ordinary user's.
-fn refuse_placeholder(file: &File) -> Result<(), FileError> {
-    let space = MarkerSpace::for_this_process();
-    let placement = stub::inspect(file, space).map_err(FileError::Marker)?;
-    let elsewhere = stub::is_marked_elsewhere(file, space).map_err(FileError::Marker)?;
-    match placement {
-        Placement::Resident if elsewhere => Err(FileError::IsStubElsewhere),
-        Placement::Resident => Ok(()),
-        _ => Err(FileError::IsStub),
+/// of one of ours, not of a copy of one, not of an ordinary user's. A marker over
+/// bytes that are all here is left from a run that could not undo it and means
+/// nothing; it is dropped, and true returned.
+fn refuse_placeholder(file: &File) -> Result<bool, FileError> {
+    let own = MarkerSpace::for_this_process();
+    if stub::is_marked_elsewhere(file, own).map_err(FileError::Marker)? {
+        return Err(FileError::IsStub("an ordinary user's hsm made it"));
+    }
+    match stub::inspect(file, own).map_err(FileError::Marker)? {
+        Placement::Resident => Ok(false),
+        Placement::Marked(_) => {
+            stub::drop_marker(file, own).map_err(FileError::Marker)?;
+            Ok(true)
+        }
+        other => Err(FileError::IsStub(other.describe())),
     }
 }
 

@@ -22,6 +22,7 @@ mod feeder;
 mod files;
 mod ledger;
 mod sender;
+mod spare;
 mod worker;
 
 pub use files::{FileError, How, Request, Stamp};
@@ -32,6 +33,7 @@ use crate::site::Site;
 use crate::state::RootId;
 use budget::Budget;
 use claims::Claims;
+use spare::Spare;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -80,6 +82,8 @@ struct Shared<'a> {
     root: &'a RootDir,
     budget: Budget,
     claims: Claims,
+    chunk_buffers: Spare,
+    pack_buffers: Spare,
     /// Set when going on is pointless (store gone, too many errors): the
     /// feeder stops, what is under way is finished.
     abandon: AtomicBool,
@@ -115,6 +119,8 @@ where
         root,
         budget: Budget::new(in_flight_bytes(site.memory_bytes)),
         claims: Claims::default(),
+        chunk_buffers: Spare::new(site.workers.max(1) * 2),
+        pack_buffers: Spare::new(1),
         abandon: AtomicBool::new(false),
     };
     let shared = &shared;
@@ -136,7 +142,7 @@ where
         }
         for _ in 0..senders {
             let (packs, sent, capabilities) = (packs.clone(), sent_in.clone(), &capabilities);
-            scope.spawn(move || sender::send(store, capabilities, clock, &packs, &sent));
+            scope.spawn(move || sender::send(shared, store, capabilities, clock, &packs, &sent));
         }
         let _end = EndFeeder(shared);
         // The assembler must see the channels close when the threads end.

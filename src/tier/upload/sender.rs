@@ -4,6 +4,7 @@
 //! was put but could not be proven is not a copy: it is reported as failed and
 //! nothing will refer to it.
 
+use super::Shared;
 use crate::chunk::ChunkSlot;
 use crate::clock::Clock;
 use crate::fault;
@@ -31,6 +32,7 @@ pub(super) struct Sent {
 }
 
 pub(super) fn send(
+    shared: &Shared<'_>,
     store: &dyn Store,
     capabilities: &Capabilities,
     clock: Clock,
@@ -40,6 +42,10 @@ pub(super) fn send(
     for pack in packs {
         let size_bytes = pack.bytes.len() as u64;
         let result = put_and_prove(store, capabilities, clock, &pack);
+        // Unless the store still holds on to it.
+        if let Ok(buffer) = pack.bytes.try_into_mut() {
+            shared.pack_buffers.give_back(buffer.into());
+        }
         let report = Sent { id: pack.id, size_bytes, slots: pack.slots, result };
         if sent.send(report).is_err() {
             return;

@@ -83,9 +83,9 @@ impl<'a> Worker<'a> {
         match job {
             Job::Small(requests) => requests.into_iter().flat_map(|r| self.small(r)).collect(),
             Job::Read(ticket, large, range) => vec![self.read_range(ticket, &large, range)],
-            Job::Encode(ticket, large, data) => {
+            Job::Encode(ticket, large, mut data) => {
                 self.use_level(large.request.how.level);
-                vec![part_of(ticket, &large, self.chunk(&data, large.request.how.dedup))]
+                vec![part_of(ticket, &large, self.chunk(&mut data, large.request.how.dedup))]
             }
         }
     }
@@ -149,7 +149,7 @@ impl<'a> Worker<'a> {
         let mut plain = std::mem::take(&mut self.plain);
         plain.resize(len, 0);
         let chunk = match file.read_exact_at(&mut plain, range.start) {
-            Ok(()) => self.chunk(&plain, dedup),
+            Ok(()) => self.chunk(&mut plain, dedup),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Err(FileError::Changed("it became shorter"))
             }
@@ -160,7 +160,9 @@ impl<'a> Worker<'a> {
     }
 
     /// Hash, then ask whether the bytes are known before paying for compression.
-    fn chunk(&mut self, plain: &[u8], dedup: bool) -> Result<ReadChunk, FileError> {
+    /// What does not shrink travels in `plain`'s own buffer; `plain` is then
+    /// another one.
+    fn chunk(&mut self, plain: &mut Vec<u8>, dedup: bool) -> Result<ReadChunk, FileError> {
         let id = self.protection.chunk_id(plain);
         let plain_len = u32::try_from(plain.len()).expect("a chunk is far below 4 GiB");
         // Claimed in any case: others must know that it is not recorded yet.
@@ -174,13 +176,14 @@ impl<'a> Worker<'a> {
             self.shared.claims.release([&id]);
             return Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::Stored(Box::new(place)) });
         }
-        let mut stored = Vec::new();
-        let codec = if self.level == 0 {
-            stored.extend_from_slice(plain);
-            Codec::Raw
-        } else {
-            self.encoder.encode(plain, &mut stored)
+        let mut stored = self.shared.chunk_buffers.take();
+        let codec = match self.level {
+            0 => Codec::Raw,
+            _ => self.encoder.encode_or_leave(plain, &mut stored),
         };
+        if codec == Codec::Raw {
+            std::mem::swap(plain, &mut stored);
+        }
         Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::New { codec, stored } })
     }
 

@@ -4,11 +4,10 @@
 use super::{Finding, bad, good, note, warning};
 use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
-use crate::cli::{key_file, report};
+use crate::cli::{key_file, opened, report};
 use crate::config::Config;
-use crate::manifest::StoreDescriptor;
 use crate::state::StateDb;
-use crate::store::{self, Capabilities, DESCRIPTOR_KEY, Key, Store};
+use crate::store::{self, Capabilities, Store};
 
 pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec<Finding> {
     let store = match context.store(config, state) {
@@ -31,8 +30,7 @@ fn descriptor(
     state: Option<&StateDb>,
     store: &dyn Store,
 ) -> Result<Vec<Finding>, Error> {
-    let key = Key::new(DESCRIPTOR_KEY).expect("the descriptor's key is a key");
-    let descriptor = StoreDescriptor::parse(&store.get(&key, None)?)?;
+    let descriptor = opened::descriptor(store)?;
     let id = descriptor.store_id;
     let mut findings = vec![match state {
         Some(state) if state.store_id() != id => bad(
