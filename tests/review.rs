@@ -298,3 +298,35 @@ fn a_stub_that_was_renamed_before_its_recovery_is_known_as_a_stub() {
         assert_eq!(sandbox.read("renamed"), noise(1, 70_000));
     }
 }
+
+/// What is above a file may be something else by now, too.
+#[test]
+fn a_file_whose_directory_became_another_thing_is_gone_and_no_failure() {
+    let sandbox = Sandbox::new();
+    type Make = fn(&Path);
+    let others: [(&str, Make); 2] = [
+        ("file", |dir| std::fs::write(dir, b"a file now").unwrap()),
+        ("link", |dir| std::os::unix::fs::symlink("/", dir).unwrap()),
+    ];
+    for (name, _) in others {
+        sandbox.write(&format!("{name}/inner"), &noise(1, 70_000));
+    }
+    let replace = || {
+        for (name, make) in others {
+            std::fs::remove_dir_all(sandbox.tree().join(name)).unwrap();
+            make(&sandbox.tree().join(name));
+        }
+    };
+    let held = Held::at(&sandbox, "tier.uploaded", &["tier"]);
+    replace();
+    held.finish().succeeds();
+    sandbox.hsm(["verify", "--data"]).succeeds();
+    sandbox.hsm(["tier"]).succeeds();
+    for (name, _) in others {
+        std::fs::remove_file(sandbox.tree().join(name)).unwrap();
+        sandbox.write(&format!("{name}/inner"), &noise(2, 70_000));
+    }
+    let held = Held::at(&sandbox, "tier.scanned", &["tier"]);
+    replace();
+    held.finish().succeeds();
+}

@@ -153,6 +153,13 @@ impl AsFd for RootDir {
     }
 }
 
+/// Nothing is at the path any more, or something else is above it: the file was
+/// deleted, or it or a directory was renamed.
+pub fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|errno| gone.contains(&errno))
+}
+
 fn require_regular(stat: &Stat) -> io::Result<()> {
     if stat.kind == FileKind::File {
         return Ok(());

@@ -7,7 +7,7 @@ use super::Error;
 use crate::ids::FileIdent;
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
-use crate::os::tree::RootDir;
+use crate::os::tree::{RootDir, is_gone};
 use crate::policy::FileState;
 use crate::scan::{self, DirBatch, Seen, Sink, SinkError};
 use crate::site::Ground;
@@ -182,7 +182,7 @@ fn examine(file: &File) -> Result<Suspect, Error> {
 pub fn open_managed(root: &RootDir, row: &ManagedRow) -> io::Result<Option<File>> {
     let file = match root.open_write(&row.path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_gone(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     let ident = crate::os::file_ident(&file)?;

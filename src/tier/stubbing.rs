@@ -18,7 +18,7 @@ use crate::manifest::{Content, VerifiedCopy};
 use crate::os::lease::OwnedLease;
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
-use crate::os::tree::RootDir;
+use crate::os::tree::{RootDir, is_gone};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
 use crate::site::Site;
@@ -302,7 +302,7 @@ impl Bench<'_> {
     /// Why a file could not be opened for stubbing, by the condition's name
     /// where it is one: that is how files in use are, and no failure.
     fn closed(&self, row: &ManagedRow, source: std::io::Error) -> NotStubbed {
-        if source.kind() == std::io::ErrorKind::NotFound {
+        if is_gone(&source) {
             return Refusal::new(conditions::UNCHANGED, "it was deleted or renamed").into();
         }
         if source.kind() == std::io::ErrorKind::ExecutableFileBusy {

@@ -3,11 +3,10 @@
 use super::{Error, Problem, Verifier, describe};
 use crate::ids::ChunkId;
 use crate::os::file_ident;
-use crate::os::tree::RootDir;
+use crate::os::tree::{RootDir, is_gone};
 use crate::policy::FileState;
 use crate::state::{ManagedRow, RootRow, StateDb};
 use crate::stub::{self, MarkerSpace, Placement};
-use std::io;
 use std::ops::ControlFlow;
 
 impl Verifier<'_, '_> {
@@ -135,7 +134,7 @@ fn placement(root: &RootDir, managed: &ManagedRow) -> Result<Option<Placement>, 
     let io = |source| stub::Error::Inspect(source);
     let file = match root.open_read(&managed.path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_gone(&error) => return Ok(None),
         Err(error) => return Err(io(error)),
     };
     if file_ident(&file).map_err(io)? != managed.ident {

@@ -7,6 +7,7 @@ use crate::manifest::Piece;
 use crate::os::RelPath;
 use crate::os::file_ident;
 use crate::os::stat::{FileKind, Stat, statx_fd};
+use crate::os::tree::is_gone;
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
 use crate::stub::{self, MarkerSpace, Placement};
@@ -124,10 +125,7 @@ impl Stamp {
 impl FileError {
     /// Why a file could not be opened.
     pub(super) fn open(source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::NotFound => Self::Vanished,
-            _ => Self::Read(source),
-        }
+        if is_gone(&source) { Self::Vanished } else { Self::Read(source) }
     }
 
     /// That is how files in use are: told and counted, no failure.
