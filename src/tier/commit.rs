@@ -377,16 +377,7 @@ impl<'a> Committer<'a> {
         let Appended { seq, hash } =
             self.log.append(site.store, site.protection, records, now_ns)?;
         self.segments += 1;
-        let segment = SegmentCommit {
-            seq,
-            hash,
-            packs: &batch.packs,
-            files: &batch.files,
-            recatalogued: &batch.recatalogued,
-            dirs: &batch.dirs,
-            specials: &batch.specials,
-            gone: &batch.gone,
-        };
+        let segment = batch.in_segment(seq, hash);
         site.state.commit_segment(self.root_id, &segment, now_ns)?;
         Ok(())
     }
@@ -404,15 +395,32 @@ fn overflow(records: &[Record]) -> Option<usize> {
     (cut < records.len()).then_some(cut)
 }
 
-/// What one segment makes true in the state DB.
+/// What one segment makes true in the state DB; filled by the run that writes it,
+/// or by the recovery that finds it.
 #[derive(Default)]
-struct Batch {
-    packs: Vec<PackId>,
-    files: Vec<Uploaded>,
-    recatalogued: Vec<FileIdent>,
-    dirs: Vec<RelPath>,
-    specials: Vec<RelPath>,
-    gone: Vec<i64>,
+pub(super) struct Batch {
+    pub packs: Vec<PackId>,
+    pub files: Vec<Uploaded>,
+    pub recatalogued: Vec<FileIdent>,
+    pub dirs: Vec<RelPath>,
+    pub specials: Vec<RelPath>,
+    pub gone: Vec<i64>,
+}
+
+impl Batch {
+    /// The same under the number and hash of its segment.
+    pub fn in_segment(&self, seq: u64, hash: [u8; 32]) -> SegmentCommit<'_> {
+        SegmentCommit {
+            seq,
+            hash,
+            packs: &self.packs,
+            files: &self.files,
+            recatalogued: &self.recatalogued,
+            dirs: &self.dirs,
+            specials: &self.specials,
+            gone: &self.gone,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! (they hold bytes that need not be sent again), then files.
 
 use super::Error;
+use super::commit::Batch;
 use super::rescan::open_managed;
 use crate::ids::{FileIdent, PackId};
 use crate::manifest::{
@@ -16,9 +17,7 @@ use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
 use crate::site::{Ground, Site, segment_key};
-use crate::state::{
-    ManagedRow, PackStatus, RootId, RootRow, SegmentCommit, UploadIntent, Uploaded,
-};
+use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Uploaded};
 use crate::store::ErrorKind;
 use crate::stub::{self, MarkerSpace, Placement};
 use std::collections::HashSet;
@@ -71,12 +70,7 @@ fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
 #[derive(Default)]
 struct Told {
     root: Option<RootId>,
-    packs: Vec<PackId>,
-    files: Vec<Uploaded>,
-    recatalogued: Vec<FileIdent>,
-    dirs: Vec<RelPath>,
-    specials: Vec<RelPath>,
-    gone: Vec<i64>,
+    batch: Batch,
 }
 
 fn apply_segment(
@@ -92,7 +86,7 @@ fn apply_segment(
         match record {
             Record::Pack(pack) => {
                 adopt_catalogued(site, &pack)?;
-                told.packs.push(pack.id);
+                told.batch.packs.push(pack.id);
             }
             Record::File(file) => {
                 if let Some(root) = owner(&roots, &file.root) {
@@ -113,18 +107,9 @@ fn apply_segment(
     if !gone.is_empty() {
         let pending = site.state.pending_gone(root, usize::MAX)?;
         let same = pending.iter().filter(|row| gone.contains(row.path.as_bytes()));
-        told.gone.extend(same.map(|row| row.id));
+        told.batch.gone.extend(same.map(|row| row.id));
     }
-    let commit = SegmentCommit {
-        seq,
-        hash,
-        packs: &told.packs,
-        files: &told.files,
-        recatalogued: &told.recatalogued,
-        dirs: &told.dirs,
-        specials: &told.specials,
-        gone: &told.gone,
-    };
+    let commit = told.batch.in_segment(seq, hash);
     site.state.commit_segment(root, &commit, site.clock.now_ns())?;
     Ok(())
 }
@@ -143,7 +128,7 @@ fn tell_file(
 ) -> Result<(), Error> {
     let Ok(path) = RelPath::new(file.path_bytes()) else { return Ok(()) };
     let Some(content) = file.content_list() else {
-        let list = if file.kind == 'd' { &mut told.dirs } else { &mut told.specials };
+        let list = if file.kind == 'd' { &mut told.batch.dirs } else { &mut told.batch.specials };
         list.push(path);
         return Ok(());
     };
@@ -163,9 +148,9 @@ fn tell_file(
         site.state.begin_uploads(root, &[intent], site.clock.now_ns())?;
     }
     if !matches!(state, None | Some(FileState::Uploading)) {
-        told.recatalogued.push(ident);
-    } else if !told.files.iter().any(|known| known.ident == ident) {
-        told.files.push(Uploaded {
+        told.batch.recatalogued.push(ident);
+    } else if !told.batch.files.iter().any(|known| known.ident == ident) {
+        told.batch.files.push(Uploaded {
             ident,
             content: Arc::new(content),
             chunking: file.chunking.unwrap_or_default(),
