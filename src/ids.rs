@@ -146,7 +146,9 @@ uuid_id!(
 
 /// A file on its file system: inode number and the generation that tells a
 /// reused inode number from the file that had it before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct FileIdent {
     pub ino: u64,
     pub generation: u32,

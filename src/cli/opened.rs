@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::ids::StoreId;
 use crate::manifest::StoreDescriptor;
 use crate::os::process;
-use crate::site::{Ground, Site};
+use crate::site::{Ground, Leases, Site};
 use crate::state::RootRow;
 use crate::store::{self, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
 use std::path::Path;
@@ -58,6 +58,8 @@ pub fn with_site<T>(
         workers: config.upload.threads.unwrap_or(cores).max(1),
         memory_bytes: config.upload.memory_bytes,
         connections: config.store.concurrency.unwrap_or(4).max(1),
+        custody: &Leases,
+        guard: None,
     };
     work(&mut site)
 }
@@ -76,6 +78,8 @@ pub fn with_ground<T>(
         monitor: &context.progress,
         stop: &context.stop,
         clock: context.clock,
+        custody: &Leases,
+        guard: None,
     })
 }
 

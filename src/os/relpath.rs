@@ -6,6 +6,9 @@
 //! the root by its spelling; that no symbolic link leaves it either is
 //! [`super::tree`]'s part.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -21,8 +24,28 @@ pub struct BadPath {
 
 /// `/`-separated components relative to a root; empty is the root itself.
 /// Sorts by bytes, so a directory sorts before what it holds.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+///
+/// In messages between processes it is base64, which any file name survives.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RelPath(Vec<u8>);
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> Self {
+        STANDARD.encode(&path.0)
+    }
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = BadPath;
+
+    fn try_from(text: String) -> Result<Self, BadPath> {
+        let bytes = STANDARD.decode(&text);
+        bytes
+            .map_err(|_| BadPath { path: text.into_bytes(), why: "it is not base64" })
+            .and_then(Self::new)
+    }
+}
 
 impl RelPath {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, BadPath> {

@@ -5,9 +5,13 @@
 //! command line opens things once and a test can hand in its own store.
 
 pub mod catalog;
+pub mod custody;
+pub mod guard;
 mod packs;
 
 pub use catalog::Catalog;
+pub use custody::{Custody, Held, Leases, Secluded};
+pub use guard::{Guard, GuardError};
 pub use packs::ProvenPack;
 
 use crate::chunk::Protection;
@@ -39,6 +43,11 @@ pub struct Site<'a> {
     pub memory_bytes: u64,
     /// Packs being sent, or ranges being fetched, at the same time.
     pub connections: usize,
+    /// How others are kept off an inode.
+    pub custody: &'a dyn Custody,
+    /// The guard that does the work on inodes, where one watches the roots and
+    /// this process is not it.
+    pub guard: Option<&'a mut dyn Guard>,
 }
 
 /// The part of a site that needs no store: enough to scan and to recover.
@@ -47,6 +56,8 @@ pub struct Ground<'a> {
     pub monitor: &'a dyn Monitor,
     pub stop: &'a Stop,
     pub clock: Clock,
+    pub custody: &'a dyn Custody,
+    pub guard: Option<&'a mut dyn Guard>,
 }
 
 impl<'s> Site<'s> {
@@ -56,6 +67,8 @@ impl<'s> Site<'s> {
             monitor: self.monitor,
             stop: &self.stop,
             clock: self.clock,
+            custody: self.custody,
+            guard: self.guard.as_deref_mut().map(|guard| guard as &mut dyn Guard),
         }
     }
 }
