@@ -11,6 +11,7 @@
 //! caller can tell `ENOSPC` from `EACCES`; rooms above add the path.
 
 pub mod blocks;
+pub mod child;
 pub mod fanotify;
 pub mod handle;
 pub mod identity;
@@ -24,6 +25,7 @@ pub mod signals;
 pub mod space;
 pub mod stat;
 pub mod tree;
+pub mod wait;
 pub mod xattrs;
 
 pub use handle::{file_ident, generation};
