@@ -19,6 +19,7 @@ pub mod lease;
 pub mod lock;
 pub mod mounts;
 pub mod owner_write;
+pub mod private_mount;
 pub mod process;
 pub mod relpath;
 pub mod signals;
