@@ -23,6 +23,7 @@ pub mod private_mount;
 pub mod process;
 pub mod relpath;
 pub mod signals;
+pub mod slots;
 pub mod space;
 pub mod stat;
 pub mod tree;
