@@ -12,6 +12,7 @@
 
 pub mod blocks;
 pub mod child;
+pub mod descriptors;
 pub mod fanotify;
 pub mod handle;
 pub mod identity;
