@@ -17,6 +17,7 @@ pub mod fanotify;
 pub mod handle;
 pub mod identity;
 pub mod lease;
+pub mod local_socket;
 pub mod lock;
 pub mod mounts;
 pub mod owner_write;
