@@ -26,6 +26,7 @@ pub mod private_mount;
 pub mod process;
 pub mod processes;
 pub mod relpath;
+pub mod service_manager;
 pub mod signals;
 pub mod slots;
 pub mod space;
