@@ -1,0 +1,4 @@
+//! `hsm recall-guard`: kernel events in, exactly one answer each out.
+
+pub mod admission;
+pub mod places;

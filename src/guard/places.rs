@@ -1,0 +1,1 @@
+//! Which file systems may be guarded.
