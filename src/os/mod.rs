@@ -11,8 +11,7 @@
 //! caller can tell `ENOSPC` from `EACCES`; rooms above add the path.
 
 pub mod blocks;
-pub mod child;
-pub mod descriptors;
+pub mod exposure;
 pub mod fanotify;
 pub mod handle;
 pub mod identity;

@@ -33,6 +33,7 @@ mod pins;
 mod roots;
 mod rows;
 mod runs;
+mod sample;
 mod scan_compare;
 mod scan_finish;
 mod scan_judge;

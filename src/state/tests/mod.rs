@@ -5,6 +5,7 @@ mod files;
 mod model;
 mod open;
 mod packs;
+mod sample;
 mod scan;
 mod scan_model;
 
