@@ -17,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod policy_fields;
 pub mod recall;
+pub mod recallers;
 pub mod scan;
 pub mod status;
 pub mod stub;
