@@ -11,6 +11,8 @@
 //! caller can tell `ENOSPC` from `EACCES`; rooms above add the path.
 
 pub mod blocks;
+pub mod child;
+pub mod descriptors;
 pub mod exposure;
 pub mod fanotify;
 pub mod handle;
@@ -18,7 +20,6 @@ pub mod identity;
 pub mod lease;
 pub mod local_socket;
 pub mod lock;
-pub mod mount_options;
 pub mod mounts;
 pub mod new_mount;
 pub mod open_stubs;
