@@ -50,6 +50,7 @@ const FLOORS: &[(&str, u8)] = &[
 /// Imports on one floor that the design names.
 const SAME_FLOOR: &[(&str, &str)] = &[
     ("manifest", "chunk"), // a manifest is a list of chunks
+    ("config", "policy"),  // its globs are read as a policy's
     ("document", "units"), // quantities in a document have their place
     ("os", "monitor"),     // a signal sets the stop flag
     ("os", "ids"),         // a file's identity
@@ -223,6 +224,8 @@ mod the_rules_bite {
         assert_eq!(found(rules::clock, "clock.rs", "let t = Instant::now();"), 0);
         assert_eq!(found(rules::environment, "os/mod.rs", "std::env::var(\"X\")"), 1);
         assert_eq!(found(rules::environment, "cli/context.rs", "std::env::var(\"X\")"), 0);
+        assert_eq!(found(rules::environment, "guard/mod.rs", "sd_notify::notify(&[])"), 1);
+        assert_eq!(found(rules::environment, "os/service_manager.rs", "env::var_os(\"X\")"), 0);
     }
 
     #[test]
