@@ -74,7 +74,7 @@ impl DetachedMount {
             let (name, value) = option;
             let place = place(name);
             if let Place::Mount { set, clear } | Place::Both { set, clear } = place {
-                attributes = attributes - clear | set;
+                attributes = (attributes - clear) | set;
             }
             if let Place::FileSystem | Place::Both { .. } = place {
                 let result = match value {
