@@ -1,27 +1,33 @@
 //! Frees the blocks of uploaded files.
 //!
 //! Per batch, in this order: intent in the state DB -> every file opened,
-//! leased, checked and re-hashed -> its marker set -> one `syncfs`, so that no
-//! hole can reach the disk before its marker -> lease still unbroken, identity
-//! still the same -> punched -> times restored -> state committed.
+//! secluded, checked and re-hashed -> its marker set -> one `syncfs`, so that no
+//! hole can reach the disk before its marker -> closed to everybody, identity
+//! still the same -> punched -> times restored -> let go -> state committed.
 //!
-//! The write lease is held from before the re-hash until after the punch: while
-//! it is held nobody has the file open or mapped, so the bytes that were hashed
-//! are the bytes that are freed. (Under a guard the lease is only probed and
-//! the guard parks the inode instead; that path belongs to the guard.)
+//! A file is secluded ([`Custody::seclude`]) from before the re-hash until after
+//! the punch: nobody has it open or mapped, or the punch is called off, so the
+//! bytes that were hashed are the bytes that are freed. Without a guard a write
+//! lease does that, and whoever opens the file waits. Under a guard an opener is
+//! let in while the file is whole, and one that comes after the punch has the
+//! file recalled, maybe before the batch is committed: the state DB knows such
+//! files by the guard's own record.
+
+mod handover;
+
+pub use handover::stub_requested;
 
 use super::sightings::Sightings;
 use super::{Error, conditions, recover};
 use crate::chunk::Protection;
 use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
-use crate::os::lease::OwnedLease;
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
 use crate::os::tree::{RootDir, is_gone};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
-use crate::site::Site;
+use crate::site::{Custody, Secluded, Site};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Armed, Expected, MarkerSpace};
 use std::collections::BTreeMap;
@@ -30,11 +36,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Files held open and leased at the same time; each takes two descriptors.
+/// Files held open and secluded at the same time; each takes two descriptors.
 const BATCH_FILES: usize = 1024;
 
-/// Bytes of a batch; a larger file is a batch of its own. Who opens a file of
-/// the batch waits until all of it has been hashed, at most 45 s
+/// Bytes of a batch; a larger file is a batch of its own. Without a guard, who
+/// opens a file of the batch waits until all of it has been hashed, at most 45 s
 /// (`lease-break-time`), and so does a request to stop.
 const BATCH_BYTES: u64 = 1 << 30;
 
@@ -123,19 +129,22 @@ impl Target {
 
 struct Bench<'a> {
     root: &'a RootDir,
+    custody: &'a dyn Custody,
     space: MarkerSpace,
     store_id: StoreId,
     protection: &'a Protection,
     judge: &'a Judge<'a>,
 }
 
-/// A file that carries its marker and waits for the flush.
-struct Held {
+/// A file that carries its marker and waits for the flush. Dropped together, the
+/// marker goes before others get in.
+struct Marked<'c> {
     armed: Armed,
-    lease: OwnedLease,
+    secluded: Box<dyn Secluded + 'c>,
 }
 
-/// Stubs the files of `rows` and returns when their state is committed.
+/// Stubs the files of `rows` and returns when their state is committed; where a
+/// guard watches the root it does the work.
 ///
 /// Stops early once `goal_bytes` are freed, or between batches when a stop is
 /// requested. A batch takes no more files than the goal seems to need: what is
@@ -148,20 +157,75 @@ pub fn run(
     judge: &Judge<'_>,
     goal_bytes: Option<u64>,
 ) -> Result<StubStats, Error> {
-    crate::os::lease::ignore_break_signal();
-    let batch_files = BATCH_FILES.min(process::raise_nofile_limit() as usize / 4).max(1);
-    let mut stats = StubStats::default();
-    let mut sightings = Sightings::default();
-    let mut rows = rows.peekable();
-    while rows.peek().is_some() && !site.stop.requested() {
-        let goal = goal_bytes.unwrap_or(u64::MAX).saturating_sub(stats.freed_bytes);
-        if goal == 0 {
-            break;
+    let monitor = site.monitor;
+    let tell = |path: &RelPath, error: &NotStubbed| {
+        monitor.file_failed(&path.to_path(root.path()), "stub", error);
+    };
+    let mut stubbing = Stubbing::new(root_id, root, judge, &tell, goal_bytes);
+    if site.guard.is_some() {
+        handover::run(site, &mut stubbing, rows)?;
+    } else {
+        stubbing.run(site, rows)?;
+    }
+    Ok(stubbing.stats)
+}
+
+/// One run on one root.
+struct Stubbing<'a> {
+    root_id: RootId,
+    root: &'a RootDir,
+    judge: &'a Judge<'a>,
+    /// Who is told of a file that failed.
+    tell: &'a dyn Fn(&RelPath, &NotStubbed),
+    goal_bytes: u64,
+    stats: StubStats,
+    sightings: Sightings,
+}
+
+impl<'a> Stubbing<'a> {
+    fn new(
+        root_id: RootId,
+        root: &'a RootDir,
+        judge: &'a Judge<'a>,
+        tell: &'a dyn Fn(&RelPath, &NotStubbed),
+        goal_bytes: Option<u64>,
+    ) -> Self {
+        let (stats, sightings) = (StubStats::default(), Sightings::default());
+        let goal_bytes = goal_bytes.unwrap_or(u64::MAX);
+        Self { root_id, root, judge, tell, goal_bytes, stats, sightings }
+    }
+
+    fn run(
+        &mut self,
+        site: &mut Site<'_>,
+        rows: impl Iterator<Item = Result<ManagedRow, Error>>,
+    ) -> Result<(), Error> {
+        crate::os::lease::ignore_break_signal();
+        let most = BATCH_FILES.min(process::raise_nofile_limit() as usize / 4).max(1);
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() && !self.is_over(site) {
+            let batch = self.gather(site, &mut rows, most)?;
+            self.batch(site, batch)?;
         }
+        Ok(())
+    }
+
+    fn is_over(&self, site: &Site<'_>) -> bool {
+        self.stats.freed_bytes >= self.goal_bytes || site.stop.requested()
+    }
+
+    /// The next files whose copies are proven.
+    fn gather(
+        &mut self,
+        site: &mut Site<'_>,
+        rows: &mut dyn Iterator<Item = Result<ManagedRow, Error>>,
+        most: usize,
+    ) -> Result<Vec<Target>, Error> {
+        let enough_bytes = (self.goal_bytes - self.stats.freed_bytes).min(BATCH_BYTES);
         let (mut batch, mut bytes) = (vec![], 0);
-        while batch.len() < batch_files && bytes < goal.min(BATCH_BYTES) {
+        while batch.len() < most && bytes < enough_bytes {
             let Some(row) = rows.next() else { break };
-            match target(site, &mut sightings, row?)? {
+            match target(site, &mut self.sightings, row?)? {
                 Ok(target) => {
                     bytes += target.row.size_bytes;
                     batch.push(target);
@@ -171,14 +235,102 @@ pub fn run(
                     // the file, and the next upload makes a new copy.
                     let reason = refusal.to_string();
                     let damaged = FileState::Damaged;
-                    site.state.set_state(root_id, row.ident, damaged, Some(&reason))?;
-                    refuse(site, root, &mut stats, &row, &refusal.into());
+                    site.state.set_state(self.root_id, row.ident, damaged, Some(&reason))?;
+                    self.refuse(&row, &refusal.into());
                 }
             }
         }
-        stub_batch(site, root_id, root, batch, judge, &mut stats)?;
+        Ok(batch)
     }
-    Ok(stats)
+
+    fn batch(&mut self, site: &mut Site<'_>, mut batch: Vec<Target>) -> Result<(), Error> {
+        let root = self.root;
+        let idents: Vec<FileIdent> = batch.iter().map(|target| target.row.ident).collect();
+        let refused = site.state.begin_stubs(self.root_id, &idents)?;
+        batch.retain(|target| !refused.contains(&target.row.ident));
+        let bench = Bench {
+            root,
+            custody: site.custody,
+            space: MarkerSpace::for_this_process(),
+            store_id: site.store_id,
+            protection: site.protection,
+            judge: self.judge,
+        };
+        let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
+            bench.arm(target).map(|marked| (target, marked))
+        });
+        blocks::syncfs(root)
+            .map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
+        crate::fault::point("stub.markers-flushed");
+        let outcomes = in_parallel(site.workers, armed, |marked| {
+            marked.and_then(|(target, marked)| punch(target, marked))
+        });
+        self.record(site, &batch, outcomes)
+    }
+
+    fn record(
+        &mut self,
+        site: &mut Site<'_>,
+        batch: &[Target],
+        outcomes: Vec<Result<(i64, u64), NotStubbed>>,
+    ) -> Result<(), Error> {
+        let (mut done, mut undone, mut moved, mut dirty) = (vec![], vec![], vec![], vec![]);
+        let mut half_way = false;
+        for (target, outcome) in batch.iter().zip(outcomes) {
+            let row = &target.row;
+            match outcome {
+                Ok((ctime_ns, freed_bytes)) => {
+                    self.stats.files += 1;
+                    self.stats.freed_bytes += freed_bytes;
+                    done.push((row.ident, ctime_ns));
+                    site.monitor.advance(1, row.size_bytes);
+                }
+                // Half-way through its marker or its punch: only a look at the
+                // inode tells what it is now, so it stays `stubbing` for the
+                // recovery.
+                Err(error @ NotStubbed::Stub(_)) => {
+                    half_way = true;
+                    self.refuse(row, &error);
+                }
+                Err(error) => {
+                    undone.push(row.ident);
+                    moved.extend(target.moved_by_us(self.root));
+                    dirty.extend(error.is_of_content().then_some(row.ident));
+                    self.refuse(row, &error);
+                }
+            }
+        }
+        let root_id = self.root_id;
+        site.state.cancel_stubs(root_id, &undone)?;
+        site.state.settle(root_id, &moved)?;
+        for ident in dirty {
+            // No time told that it changed: only a new upload makes the copy right.
+            site.state.set_state(root_id, ident, FileState::Dirty, None)?;
+        }
+        let again = site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
+        if !again.is_empty() {
+            tracing::info!(files = again.len(), "opened and recalled as soon as they were stubs");
+        }
+        crate::fault::point("stub.committed");
+        if half_way {
+            recover::recover_files(&mut site.ground(), root_id, self.root)?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, row: &ManagedRow, error: &NotStubbed) {
+        match error {
+            NotStubbed::Refused(refusal) => {
+                *self.stats.refused.entry(refusal.condition).or_default() += 1;
+                let path = row.path.to_path(self.root.path());
+                tracing::info!(path = %path.display(), %refusal, "not stubbed");
+            }
+            error => {
+                self.stats.failed += 1;
+                (self.tell)(&row.path, error);
+            }
+        }
+    }
 }
 
 /// Collects the proof for one file; every pack it relies on was seen lately.
@@ -214,91 +366,7 @@ fn target(
     })
 }
 
-fn stub_batch(
-    site: &mut Site<'_>,
-    root_id: RootId,
-    root: &RootDir,
-    mut batch: Vec<Target>,
-    judge: &Judge<'_>,
-    stats: &mut StubStats,
-) -> Result<(), Error> {
-    let idents: Vec<FileIdent> = batch.iter().map(|target| target.row.ident).collect();
-    let refused = site.state.begin_stubs(root_id, &idents)?;
-    batch.retain(|target| !refused.contains(&target.row.ident));
-    let bench = Bench {
-        root,
-        space: MarkerSpace::for_this_process(),
-        store_id: site.store_id,
-        protection: site.protection,
-        judge,
-    };
-    let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
-        bench.arm(target).map(|held| (target, held))
-    });
-    blocks::syncfs(root).map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
-    crate::fault::point("stub.markers-flushed");
-    let outcomes = in_parallel(site.workers, armed, |held| {
-        held.and_then(|(target, held)| punch(target, held))
-    });
-    let (mut done, mut undone, mut moved, mut dirty) = (vec![], vec![], vec![], vec![]);
-    let mut half_way = false;
-    for (target, outcome) in batch.iter().zip(outcomes) {
-        match outcome {
-            Ok((ctime_ns, freed_bytes)) => {
-                stats.files += 1;
-                stats.freed_bytes += freed_bytes;
-                done.push((target.row.ident, ctime_ns));
-                site.monitor.advance(1, target.row.size_bytes);
-            }
-            // Half-way through its marker or its punch: only a look at the inode
-            // tells what it is now, so it stays `stubbing` for the recovery.
-            Err(error @ NotStubbed::Stub(_)) => {
-                half_way = true;
-                refuse(site, root, stats, &target.row, &error);
-            }
-            Err(error) => {
-                undone.push(target.row.ident);
-                moved.extend(target.moved_by_us(root));
-                dirty.extend(error.is_of_content().then_some(target.row.ident));
-                refuse(site, root, stats, &target.row, &error);
-            }
-        }
-    }
-    site.state.cancel_stubs(root_id, &undone)?;
-    site.state.settle(root_id, &moved)?;
-    for ident in dirty {
-        // No time told that it changed: only a new upload makes the copy right.
-        site.state.set_state(root_id, ident, FileState::Dirty, None)?;
-    }
-    site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
-    crate::fault::point("stub.committed");
-    if half_way {
-        recover::recover_files(&mut site.ground(), root_id, root)?;
-    }
-    Ok(())
-}
-
-fn refuse(
-    site: &Site<'_>,
-    root: &RootDir,
-    stats: &mut StubStats,
-    row: &ManagedRow,
-    error: &NotStubbed,
-) {
-    let path = row.path.to_path(root.path());
-    match error {
-        NotStubbed::Refused(refusal) => {
-            *stats.refused.entry(refusal.condition).or_default() += 1;
-            tracing::info!(path = %path.display(), %refusal, "not stubbed");
-        }
-        error => {
-            stats.failed += 1;
-            site.monitor.file_failed(&path, "stub", error);
-        }
-    }
-}
-
-impl Bench<'_> {
+impl<'a> Bench<'a> {
     /// Why a file could not be opened for stubbing, by the condition's name
     /// where it is one: that is how files in use are, and no failure.
     fn closed(&self, row: &ManagedRow, source: std::io::Error) -> NotStubbed {
@@ -316,18 +384,18 @@ impl Bench<'_> {
     }
 
     /// Every check, then the marker. Nothing is freed yet.
-    fn arm(&self, target: &Target) -> Result<Held, NotStubbed> {
+    fn arm(&self, target: &Target) -> Result<Marked<'a>, NotStubbed> {
         let row = &target.row;
         let io = |doing| move |source| NotStubbed::Io { doing, source };
         let (file, expected) = self.open(target)?;
         let stat = statx_fd(&file).map_err(io("stat the file"))?;
         conditions::mutable(&stat)?;
-        let lease = OwnedLease::acquire(file).map_err(io("take a lease on the file"))?;
-        let lease = lease
+        let secluded = self.custody.seclude(file).map_err(io("ask who uses the file"))?;
+        let secluded = secluded
             .map_err(|_| Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped"))?;
-        stub::check_unchanged(lease.file(), &expected).map_err(changed)?;
+        stub::check_unchanged(secluded.file(), &expected).map_err(changed)?;
         (self.judge)(&row.path, &stat, row)?;
-        let file = lease.file().try_clone().map_err(io("duplicate the descriptor"))?;
+        let file = secluded.file().try_clone().map_err(io("duplicate the descriptor"))?;
         let equal = conditions::content_equal(&file, &stat, &target.content, self.protection)
             .map_err(io("read the file"))?;
         if !equal {
@@ -337,7 +405,7 @@ impl Bench<'_> {
         let copy = target.copy.lock().expect("no holder panics").take();
         let copy = copy.expect("each target is armed once");
         let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
-        Ok(Held { armed, lease })
+        Ok(Marked { armed, secluded })
     }
 
     /// Opens the file for writing. Where its owner made it read-only that moves
@@ -371,9 +439,9 @@ fn changed(why: stub::Changed) -> NotStubbed {
     Refusal::new(conditions::UNCHANGED, why.to_string()).into()
 }
 
-fn punch(target: &Target, held: Held) -> Result<(i64, u64), NotStubbed> {
-    let Held { armed, lease } = held;
-    if !lease.intact() {
+fn punch(target: &Target, marked: Marked<'_>) -> Result<(i64, u64), NotStubbed> {
+    let Marked { armed, secluded } = marked;
+    if !secluded.close() {
         let unchanged = armed.is_unchanged();
         let file = armed.disarm()?;
         if unchanged {
@@ -382,7 +450,8 @@ fn punch(target: &Target, held: Held) -> Result<(i64, u64), NotStubbed> {
         return Err(Refusal::new(conditions::NOT_OPEN, "a program opened it just now").into());
     }
     let punched = armed.punch()?;
-    drop(lease);
+    // Times and all are put back: whoever waits may come.
+    drop(secluded);
     Ok((punched.stat.ctime_ns, punched.freed_bytes))
 }
 

@@ -3,19 +3,15 @@
 //! The answer is probed, never concluded from a version: a group of the
 //! pre-content class is opened and a mark for the pre-access event is set on an
 //! unnamed temporary file, whose events nobody but we could cause. Closing the
-//! group removes it. No mount and no file system is ever marked here.
-//!
-//! Only `low_level::{fanotify_init, fanotify_mark}` of the `fanotify` crate are
-//! used; its reader closes descriptors it returns and misreads range records.
+//! group removes it. No mount and no file system is ever marked here; that the
+//! events really come is tried by the guard itself when it starts.
 
+use super::PRE_ACCESS;
 use fanotify::low_level;
 use rustix::fs::{Mode, OFlags};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
-
-/// `FAN_PRE_ACCESS` of `include/uapi/linux/fanotify.h` (Linux 6.14).
-const FAN_PRE_ACCESS: u64 = 0x0010_0000;
 
 /// What the probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +40,7 @@ pub fn pre_content_supported(dir: &Path) -> io::Result<PreContent> {
     let marked = low_level::fanotify_mark(
         group.as_raw_fd(),
         low_level::FAN_MARK_ADD,
-        FAN_PRE_ACCESS,
+        PRE_ACCESS,
         libc::AT_FDCWD,
         path.as_str(),
     );
