@@ -46,6 +46,23 @@ impl RunLock {
     }
 }
 
+impl RunLock {
+    /// Whether somebody holds the lock, without taking it: [`LockError::Held`]
+    /// says who. Two who look do not see each other; one who takes it in that
+    /// very instant may be refused, and should try again.
+    pub fn look(path: &Path) -> Result<(), LockError> {
+        let io = |source| LockError::Io { path: path.to_owned(), source };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        let file = File::from(opened.map_err(|errno| io(errno.into()))?);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(()),
+            Err(Errno::WOULDBLOCK) => Err(LockError::Held { by: holder_of(&file) }),
+            Err(errno) => Err(io(errno.into())),
+        }
+    }
+}
+
 impl Drop for RunLock {
     fn drop(&mut self) {
         // So that the text never names a run that is over.
@@ -77,6 +94,17 @@ mod tests {
         }
         drop(first);
         RunLock::acquire(&path, "pid 3 boot a").expect("free again");
+    }
+
+    #[test]
+    fn who_looks_sees_the_holder_and_takes_nothing() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("lock");
+        let held = RunLock::acquire(&path, "pid 1 boot a").expect("free");
+        assert!(matches!(RunLock::look(&path), Err(LockError::Held { by }) if by == "pid 1 boot a"));
+        drop(held);
+        RunLock::look(&path).expect("free");
+        RunLock::acquire(&path, "pid 2 boot a").expect("still free");
     }
 
     #[test]

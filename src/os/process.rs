@@ -31,6 +31,12 @@ pub fn pid() -> u32 {
     std::process::id()
 }
 
+/// Of the process that started this one; 0 once it has ended and nobody took
+/// its place.
+pub fn parent_pid() -> u32 {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32)
+}
+
 pub fn hostname() -> String {
     first_line("/proc/sys/kernel/hostname")
 }

@@ -9,6 +9,10 @@
 //! A btrfs subvolume below the root is another device without a mount; its
 //! inode numbers repeat those of the root, so it is refused like a mount.
 //!
+//! Where a guard watches the tree, `hsm` itself goes through a mount of the
+//! guard's that raises no events ([`RootDir::pass_through`]): a look at a stub
+//! must not recall it.
+//!
 //! Opens only; nothing here creates, writes or removes. Reading leaves the
 //! access time alone where we may (`O_NOATIME` is for the owner and root; others
 //! get a plain descriptor).
@@ -22,7 +26,13 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The guard's own ways into roots, by the root's path. Of the whole process,
+/// as its user id is: who it is decides what the kernel asks about it.
+static PASSAGES: Mutex<Option<HashMap<PathBuf, Arc<OwnedFd>>>> = Mutex::new(None);
 
 /// An open root directory.
 #[derive(Debug)]
@@ -39,11 +49,20 @@ impl RootDir {
     /// administrator's and are followed; the identity tells a swap.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
+        let visible = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|errno| explain_root(path, errno))?;
+        let fd = passage_to(path, &visible)?.unwrap_or(visible);
         let identity = identity::of_root(&fd)?;
         let dev = statx_fd(&fd)?.dev;
         Ok(Self { fd, path: path.to_owned(), identity, dev })
+    }
+
+    /// From here on this process opens the root at `path` through `passage`, a
+    /// directory that is the same one seen through another mount. Ignored
+    /// whenever another directory is visible there.
+    pub fn pass_through(path: &Path, passage: OwnedFd) {
+        let mut passages = PASSAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        passages.get_or_insert_default().insert(path.to_owned(), Arc::new(passage));
     }
 
     /// As it was given to [`RootDir::open`].
@@ -151,6 +170,20 @@ impl AsFd for RootDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn passage_to(path: &Path, visible: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    let passage = {
+        let passages = PASSAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        passages.as_ref().and_then(|passages| passages.get(path).cloned())
+    };
+    let Some(passage) = passage else { return Ok(None) };
+    let (seen, behind) = (statx_fd(visible)?, statx_fd(&*passage)?);
+    if (seen.dev, seen.ino) != (behind.dev, behind.ino) {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(Some(rustix::fs::openat(&*passage, ".", flags, Mode::empty())?))
 }
 
 /// Nothing is at the path any more, or something else is above it: the file was

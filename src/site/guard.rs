@@ -80,3 +80,18 @@ pub enum GuardError {
     #[error("the guard could not do it: {0}")]
     Failed(String),
 }
+
+/// An error and what caused it, outermost first.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        // A transparent error says the same as its source.
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
+}

@@ -34,7 +34,7 @@ pub use fill::{Filler, begin_fill};
 pub use free::{Armed, Punched, arm};
 pub use inspect::{Placement, inspect, is_marked_elsewhere};
 pub use marker::{MARKER_LEN, Marker, MarkerError};
-pub use recover::{discard_residue, drop_marker, recover};
+pub use recover::{discard_residue, drop_marker, recover, set_marker};
 pub use space::MarkerSpace;
 
 #[cfg(test)]

@@ -52,6 +52,12 @@ pub fn recover(file: &File, space: MarkerSpace) -> Result<Placement, Error> {
     Ok(found)
 }
 
+/// Makes a file be known as `marker` says, whatever it was: for the guard's own
+/// probes. Not durable on return; the ctime changes.
+pub fn set_marker(file: &File, space: MarkerSpace, marker: &Marker) -> Result<(), Error> {
+    space.store(file, marker, false)
+}
+
 /// Takes the marker off a file whose bytes are all local
 /// ([`Placement::Marked`]), or one that the caller has otherwise judged. Not
 /// durable on return; the ctime changes.

@@ -1,0 +1,64 @@
+//! How the guard opens state DB and store.
+//!
+//! The keeper opens neither: it forks, and neither a database connection nor a
+//! store's threads survive that. The guard's process opens them when they are
+//! first needed, and the store again when it could not be had: a guard whose
+//! store is down keeps watching, and denies.
+
+use crate::chunk::Protection;
+use crate::ids::{NodeId, StoreId};
+use crate::state::{RootId, StateDb};
+use crate::store::{Capabilities, Store};
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// Why something cannot be opened, for the log.
+pub type Trouble = Box<dyn Error + Send + Sync>;
+
+/// Opens what the configuration names.
+pub trait Access: Send + Sync {
+    fn state(&self) -> Result<StateDb, Trouble>;
+    fn state_read_only(&self) -> Result<StateDb, Trouble>;
+    fn state_path(&self) -> PathBuf;
+    fn store(&self) -> Result<OpenStore, Trouble>;
+    /// Threads for each recall or batch.
+    fn workers(&self) -> usize;
+    fn connections(&self) -> usize;
+}
+
+/// A store whose descriptor was read and whose key fits.
+pub struct OpenStore {
+    pub store: Box<dyn Store>,
+    pub protection: Protection,
+    pub capabilities: Capabilities,
+    pub store_id: StoreId,
+    pub node_id: NodeId,
+}
+
+/// The store, opened once it can be.
+pub struct Shared {
+    pub access: Box<dyn Access>,
+    store: Mutex<Option<Arc<OpenStore>>>,
+    pub roots: Vec<RootId>,
+}
+
+impl Shared {
+    pub fn new(access: Box<dyn Access>, roots: Vec<RootId>) -> Self {
+        Self { access, store: Mutex::new(None), roots }
+    }
+
+    /// Asks a store that does not answer anew each time; who asks meanwhile
+    /// does not wait for the one who is asking.
+    pub fn store(&self) -> Result<Arc<OpenStore>, Trouble> {
+        if let Some(store) = &*self.known() {
+            return Ok(Arc::clone(store));
+        }
+        let opened = Arc::new(self.access.store()?);
+        Ok(Arc::clone(self.known().get_or_insert(opened)))
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<Arc<OpenStore>>> {
+        self.store.lock().expect("no holder panics")
+    }
+}

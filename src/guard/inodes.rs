@@ -1,0 +1,327 @@
+//! The table of inodes that somebody works on, and of the programs that wait for
+//! them: the one place where it is decided who gets in.
+//!
+//! An inode is in the table while it is recalled, freed or mended; all others
+//! are open to everyone. One lock guards the table, and every decision about one
+//! event (is it in the table, does it carry a marker, may its events be ignored
+//! from now on) is taken under it. That is what keeps an ignore mark from being
+//! set on a file that is becoming a stub: a stubber enters the inode here before
+//! it removes the mark, and from then on no mark is set.
+//!
+//! Freeing, seen from an opener: until [`super::custody`] closes the inode the
+//! file is whole, so the opener gets in and the freeing is called off; after it
+//! the opener waits for the recall.
+//!
+//! Nothing here waits for a disk or a store. A file's marker is read under the
+//! lock: an attribute inside the inode.
+
+use super::job::{Job, now_ms};
+use super::waiter::Waiter;
+use crate::clock::Stopwatch;
+use crate::os::fanotify::{Group, Pending};
+use crate::os::handle::Handle;
+use crate::os::xattrs;
+use crossbeam_channel::Sender;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// An inode of a watched file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Inode {
+    pub dev: u64,
+    pub ino: u64,
+}
+
+impl Inode {
+    pub fn of(file: &File) -> io::Result<Self> {
+        let stat = rustix::fs::fstat(file)?;
+        Ok(Self { dev: stat.st_dev, ino: stat.st_ino })
+    }
+}
+
+/// What is being done with an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// To be freed, and still whole: an opener calls it off.
+    Secluded,
+    /// Somebody has opened it: it stays whole.
+    CalledOff,
+    /// Being freed.
+    Closed,
+    /// Wanted; nobody has begun.
+    Queued,
+    /// A worker fills it.
+    Recalling,
+    /// Filled or mended for a run.
+    Held,
+}
+
+pub(super) struct Entry {
+    pub stage: Stage,
+    pub handle: Handle,
+    pub waiters: Vec<Waiter>,
+    pub job: Arc<Job>,
+}
+
+/// A recall for a worker to do.
+pub struct Task {
+    pub inode: Inode,
+    pub handle: Handle,
+    pub job: Arc<Job>,
+    /// As the first program that waits sees it.
+    pub name: std::path::PathBuf,
+}
+
+/// The table.
+pub struct Inodes {
+    pub(super) group: Arc<Group>,
+    /// Held while events are read: making an event's descriptor counts as an
+    /// opening of its file, which would make a lease fail.
+    pub(super) reading: Mutex<()>,
+    table: Mutex<HashMap<Inode, Entry>>,
+    changed: Condvar,
+    /// Inodes with programs that nobody has looked at yet.
+    porter: Sender<Inode>,
+    pub(super) clock: Stopwatch,
+}
+
+impl Inodes {
+    pub fn new(group: Arc<Group>, porter: Sender<Inode>, clock: Stopwatch) -> Self {
+        Self {
+            group,
+            reading: Mutex::new(()),
+            table: Mutex::default(),
+            changed: Condvar::new(),
+            porter,
+            clock,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Inode, Entry>> {
+        self.table.lock().expect("no holder of the table panics")
+    }
+
+    /// Programs that wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().values().map(|entry| entry.waiters.len()).sum()
+    }
+
+    /// Decides about one event: lets it in, or keeps it until the file is
+    /// whole. `remember` is called before it is kept.
+    pub fn admit(&self, pending: Pending, remember: impl FnOnce(&mut Pending, Inode, &Handle)) {
+        match self.decide(pending, remember) {
+            Ok(Some(pending)) => pending.allow(),
+            Ok(None) => {}
+            Err((pending, _)) => pending.deny(libc::EIO),
+        }
+    }
+
+    /// `Some` is to be let in.
+    fn decide(
+        &self,
+        mut pending: Pending,
+        remember: impl FnOnce(&mut Pending, Inode, &Handle),
+    ) -> Result<Option<Pending>, (Pending, io::Error)> {
+        let Some(file) = pending.file() else { return Ok(None) };
+        let inode = match Inode::of(file) {
+            Ok(inode) => inode,
+            Err(error) => return Err((pending, error)),
+        };
+        let mut table = self.lock();
+        if let Some(entry) = table.get_mut(&inode) {
+            if matches!(entry.stage, Stage::Secluded | Stage::CalledOff) {
+                entry.stage = Stage::CalledOff;
+                return Ok(Some(pending));
+            }
+            remember(&mut pending, inode, &entry.handle);
+            entry.waiters.push(Waiter::new(pending, now_ms(self.clock)));
+            return Ok(None);
+        }
+        match is_marked(file) {
+            Ok(false) => {
+                // Best effort: without the mark the next event comes again.
+                let _ = self.group.ignore_file(file);
+                Ok(Some(pending))
+            }
+            Ok(true) => {
+                let handle = match Handle::of(file) {
+                    Ok(handle) => handle,
+                    Err(error) => return Err((pending, error)),
+                };
+                remember(&mut pending, inode, &handle);
+                let waiter = Waiter::new(pending, now_ms(self.clock));
+                table.insert(inode, self.wanted(handle, vec![waiter]));
+                drop(table);
+                self.call_porter(inode);
+                Ok(None)
+            }
+            Err(error) => Err((pending, error)),
+        }
+    }
+
+    /// Programs that waited when the guard before this one died.
+    pub fn admit_inherited(&self, inode: Inode, handle: Handle, pending: Pending) {
+        let mut waiter = Waiter::new(pending, now_ms(self.clock));
+        // It was looked at when it came; its process cannot be asked again.
+        waiter.vetted = true;
+        let mut table = self.lock();
+        match table.entry(inode) {
+            Place::Occupied(mut entry) => entry.get_mut().waiters.push(waiter),
+            Place::Vacant(place) => {
+                place.insert(self.wanted(handle, vec![waiter]));
+                drop(table);
+                self.call_porter(inode);
+            }
+        }
+    }
+
+    fn wanted(&self, handle: Handle, waiters: Vec<Waiter>) -> Entry {
+        Entry { stage: Stage::Queued, handle, waiters, job: Arc::new(Job::new(self.clock)) }
+    }
+
+    fn call_porter(&self, inode: Inode) {
+        // Without a porter the guard is ending, and the drop denies.
+        let _ = self.porter.send(inode);
+    }
+
+    /// The programs of a queued inode that were not looked at yet.
+    pub fn unvetted(&self, inode: Inode) -> Vec<Waiter> {
+        let mut table = self.lock();
+        let Some(entry) = table.get_mut(&inode).filter(|entry| entry.stage == Stage::Queued) else {
+            return vec![];
+        };
+        let (vetted, unvetted) =
+            std::mem::take(&mut entry.waiters).into_iter().partition(|waiter| waiter.vetted);
+        entry.waiters = vetted;
+        unvetted
+    }
+
+    /// Gives back those that may recall. Whether the inode is to be recalled: if
+    /// nobody is left who may, it leaves the table.
+    pub fn vetted(&self, inode: Inode, admitted: Vec<Waiter>) -> bool {
+        let mut table = self.lock();
+        let Some(entry) = table.get_mut(&inode) else { return false };
+        entry.waiters.extend(admitted);
+        if entry.waiters.iter().any(|waiter| waiter.vetted) {
+            return true;
+        }
+        let again = !entry.waiters.is_empty();
+        if again {
+            drop(table);
+            self.call_porter(inode);
+        } else {
+            table.remove(&inode);
+            drop(table);
+            self.changed.notify_all();
+        }
+        false
+    }
+
+    /// A worker takes a queued inode up.
+    pub fn begin(&self, inode: Inode) -> Option<Task> {
+        let mut table = self.lock();
+        let entry = table.get_mut(&inode).filter(|entry| entry.stage == Stage::Queued)?;
+        entry.stage = Stage::Recalling;
+        entry.job.begin();
+        let name = entry.waiters.first().map(Waiter::name).unwrap_or_default();
+        Some(Task { inode, handle: entry.handle, job: Arc::clone(&entry.job), name })
+    }
+
+    /// The inode leaves the table; who waited for it is returned, to be
+    /// answered.
+    pub fn finish(&self, inode: Inode) -> Vec<Waiter> {
+        let entry = self.lock().remove(&inode);
+        self.changed.notify_all();
+        entry.map(|entry| entry.waiters).unwrap_or_default()
+    }
+
+    /// Enters an inode for its custodian; `false` if it is in the table.
+    pub(super) fn enter(&self, inode: Inode, stage: Stage, handle: Handle, job: &Arc<Job>) -> bool {
+        match self.lock().entry(inode) {
+            Place::Occupied(_) => false,
+            Place::Vacant(place) => {
+                place.insert(Entry { stage, handle, waiters: vec![], job: Arc::clone(job) });
+                true
+            }
+        }
+    }
+
+    /// As [`Inodes::enter`], waiting until the inode is free.
+    pub(super) fn enter_in_turn(&self, inode: Inode, handle: Handle, job: &Arc<Job>) {
+        let mut table = self.lock();
+        while table.contains_key(&inode) {
+            let waited = self.changed.wait_timeout(table, Duration::from_secs(1));
+            table = waited.expect("no holder of the table panics").0;
+        }
+        let job = Arc::clone(job);
+        table.insert(inode, Entry { stage: Stage::Held, handle, waiters: vec![], job });
+    }
+
+    /// From [`Stage::Secluded`] to [`Stage::Closed`], unless it was called off.
+    pub(super) fn close(&self, inode: Inode) -> bool {
+        let mut table = self.lock();
+        match table.get_mut(&inode) {
+            Some(entry) if entry.stage == Stage::Secluded => {
+                entry.stage = Stage::Closed;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The custodian is done. Whoever waits gets a recall of their own, which
+    /// looks at the file as it is then.
+    pub(super) fn leave(&self, inode: Inode) {
+        let mut table = self.lock();
+        let waiters = match table.get_mut(&inode) {
+            Some(entry) if !entry.waiters.is_empty() => std::mem::take(&mut entry.waiters),
+            _ => {
+                table.remove(&inode);
+                drop(table);
+                self.changed.notify_all();
+                return;
+            }
+        };
+        if let Some(entry) = table.get_mut(&inode) {
+            *entry = self.wanted(entry.handle, waiters);
+        }
+        drop(table);
+        self.call_porter(inode);
+    }
+
+    /// Takes out every program for which `overdue` says so.
+    pub fn take_overdue(&self, overdue: impl Fn(&Waiter, &Job) -> bool) -> Vec<Waiter> {
+        let mut taken = vec![];
+        for entry in self.lock().values_mut() {
+            let (late, patient): (Vec<_>, Vec<_>) = std::mem::take(&mut entry.waiters)
+                .into_iter()
+                .partition(|waiter| overdue(waiter, &entry.job));
+            if !late.is_empty() && patient.is_empty() && entry.stage == Stage::Recalling {
+                entry.job.stop.request();
+            }
+            entry.waiters = patient;
+            taken.extend(late);
+        }
+        taken
+    }
+
+    /// When the pool as a whole last made progress.
+    pub fn last_progress_ms(&self) -> u64 {
+        let running = |entry: &Entry| entry.job.is_running().then(|| entry.job.last_ms());
+        self.lock().values().filter_map(running).max().unwrap_or(0)
+    }
+}
+
+/// Whether the file carries root's marker, readable or not.
+fn is_marked(file: &File) -> io::Result<bool> {
+    let mut value = [0; 1];
+    match rustix::fs::fgetxattr(file, xattrs::TRUSTED_MARKER, &mut value) {
+        Ok(_) | Err(rustix::io::Errno::RANGE) => Ok(true),
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}

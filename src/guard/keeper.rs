@@ -1,0 +1,222 @@
+//! The keeper: the process that holds the group, so that a guard may die.
+//!
+//! When the last descriptor of the group is closed the kernel lets every waiting
+//! program in, to read zeros. So the process that answers events, and may crash
+//! over any of them, is a child; its parent holds the group, the table of what
+//! the child has in hand and the socket, starts the next child when one dies,
+//! and does nothing else: no store, no database, no thread.
+//!
+//! Under systemd the group and the table are also given to the service manager
+//! (`FDSTORE=1`, systemd.service(5)), so that they outlive even the keeper and a
+//! restart of the service loses nobody. Then SIGTERM ends both processes at once
+//! and programs wait for the next ones. Anywhere else the keeper stays as long
+//! as stubs would read as zeros.
+
+use super::serve::{Inheritance, serve, tell};
+use super::slots::Slots;
+use super::watched::Watched;
+use crate::clock::{Clock, Stopwatch};
+use crate::config::GuardSection;
+use crate::os::child::{self, ChildProcess, Fork, SignalFd};
+use crate::os::fanotify::Group;
+use crate::os::service_manager;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A guard that shows no sign of work for so long is replaced.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often the keeper looks, when nothing calls it.
+const TICK: Duration = Duration::from_secs(1);
+/// Between the deaths of guards that never became ready, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How a keeper ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing is watched any more.
+    Stopped,
+    /// The service manager holds what waits for the next keeper.
+    HandedOver,
+}
+
+/// Why a guard could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{doing}")]
+    Io { doing: &'static str, source: io::Error },
+    #[error("the guard did not start: {0}")]
+    Unproven(String),
+}
+
+impl Error {
+    pub(super) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// What is kept.
+pub struct Keeper {
+    pub group: Arc<Group>,
+    pub slots: Slots,
+    pub listener: UnixListener,
+    pub watched: Arc<Watched>,
+    pub section: GuardSection,
+    pub clock: Clock,
+}
+
+/// Runs guards until one of them ends on purpose. `access` makes what each guard
+/// opens state DB and store with; it is called in the guard's process.
+pub fn keep(
+    keeper: &Keeper,
+    access: &dyn Fn() -> Box<dyn super::access::Access>,
+) -> Result<Ended, Error> {
+    let signals = SignalFd::of(&[libc::SIGTERM, libc::SIGINT]).map_err(Error::io("watch for signals"))?;
+    let mut ready_once = false;
+    let mut pause = Duration::ZERO;
+    loop {
+        let (ours, theirs) = UnixStream::pair().map_err(Error::io("make a pair of sockets"))?;
+        match child::fork().map_err(Error::io("fork the guard"))? {
+            Fork::Child => {
+                drop(ours);
+                serve(keeper.inheritance(access()), theirs, !ready_once)
+            }
+            Fork::Parent(process) => {
+                drop(theirs);
+                let mut shift = Shift { process, talk: ours, heard: Stopwatch::start(), ready: false };
+                match shift.watch(&signals)? {
+                    End::OnPurpose => return Ok(Ended::Stopped),
+                    End::HandedOver => return Ok(Ended::HandedOver),
+                    End::Failed(why) if !ready_once => return Err(Error::Unproven(why)),
+                    End::Failed(why) => tracing::error!("the guard did not start: {why}"),
+                    End::Died => tracing::error!("the guard died; another one takes over"),
+                }
+                pause = if shift.ready { Duration::ZERO } else { longer(pause) };
+                ready_once |= shift.ready;
+                std::thread::sleep(pause);
+            }
+        }
+    }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE)
+}
+
+impl Keeper {
+    fn inheritance(&self, access: Box<dyn super::access::Access>) -> Inheritance {
+        let listener = self.listener.try_clone();
+        let Ok(listener) = listener else { child::exit_now(1) };
+        Inheritance {
+            group: Arc::clone(&self.group),
+            slots: self.slots.clone(),
+            listener,
+            watched: Arc::clone(&self.watched),
+            section: self.section.clone(),
+            access,
+            clock: self.clock,
+        }
+    }
+
+    /// Lets the service manager hold what must outlive the keeper.
+    pub fn deposit(&self) {
+        let deposits = [("hsm-group", self.group.as_fd()), ("hsm-slots", self.slots.0.fd())];
+        for (name, fd) in deposits {
+            if let Err(error) = service_manager::store(name, &[fd]) {
+                tracing::warn!(%error, name, "the service manager does not keep a descriptor");
+            }
+        }
+    }
+}
+
+/// The life of one guard.
+struct Shift {
+    process: ChildProcess,
+    talk: UnixStream,
+    /// Since its last sign of work.
+    heard: Stopwatch,
+    ready: bool,
+}
+
+enum End {
+    OnPurpose,
+    HandedOver,
+    /// It said why it could not start.
+    Failed(String),
+    Died,
+}
+
+impl Shift {
+    fn watch(&mut self, signals: &SignalFd) -> Result<End, Error> {
+        loop {
+            let called = child::wait_readable(
+                &[self.talk.as_fd(), signals.as_fd(), self.process.as_fd()],
+                TICK,
+            )
+            .map_err(Error::io("wait for the guard"))?;
+            if called[0]
+                && let Some(end) = self.listen()
+            {
+                return Ok(end);
+            }
+            if called[1] && signals.take().map_err(Error::io("read a signal"))?.is_some() {
+                if service_manager::keeps_descriptors() {
+                    self.end_now();
+                    return Ok(End::HandedOver);
+                }
+                // The guard decides: it knows whether there are stubs.
+                let _ = self.talk.write_all(&[tell::STOP_ASKED]);
+            }
+            if called[2] {
+                // What it said before it died counts.
+                let said = self.listen();
+                let _ = self.process.wait();
+                return Ok(said.unwrap_or(End::Died));
+            }
+            if self.heard.elapsed() > SILENCE {
+                tracing::error!("the guard shows no sign of work and is replaced");
+                self.end_now();
+                return Ok(End::Died);
+            }
+        }
+    }
+
+    fn end_now(&mut self) {
+        let _ = self.process.kill(libc::SIGKILL);
+        let _ = self.process.wait();
+    }
+
+    /// What the guard says; `Some` if it ends or has ended.
+    fn listen(&mut self) -> Option<End> {
+        let mut bytes = [0; 4096];
+        let length = self.talk.read(&mut bytes).ok()?;
+        for (at, byte) in bytes[..length].iter().enumerate() {
+            match *byte {
+                tell::READY => {
+                    self.ready = true;
+                    tracing::info!("ready");
+                    service_manager::notify_ready("watching");
+                    self.heard = Stopwatch::start();
+                }
+                tell::ALIVE => {
+                    self.heard = Stopwatch::start();
+                    service_manager::notify_watchdog();
+                }
+                tell::ENDING => {
+                    let _ = self.process.wait();
+                    return Some(End::OnPurpose);
+                }
+                tell::FAILED => {
+                    let why = String::from_utf8_lossy(&bytes[at + 1..length]).into_owned();
+                    let _ = self.process.wait();
+                    return Some(End::Failed(why));
+                }
+                _ => {}
+            }
+        }
+        // Nothing said: its end of the pair is closed, it is about to end.
+        None
+    }
+}

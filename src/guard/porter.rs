@@ -1,0 +1,92 @@
+//! Who may have a file recalled: looks at the programs that wait, before anything
+//! is fetched for them.
+//!
+//! A program that the policy denies, or whose budget is spent, is answered here
+//! and causes no recall; it is not kept from a file that somebody else's recall
+//! made whole meanwhile. A process that ended needs no answer.
+
+use super::admission::{Admission, Verdict, Who};
+use super::inodes::{Inode, Inodes};
+use super::recorder::Record;
+use super::waiter::{Program, Waiter};
+use super::worker::waited_ms;
+use crate::clock::Clock;
+use crate::os::processes;
+use crossbeam_channel::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
+
+/// The porter's thread.
+pub struct Porter {
+    pub inodes: Arc<Inodes>,
+    pub admission: Arc<Mutex<Admission>>,
+    pub jobs: Sender<Inode>,
+    pub records: Sender<Record>,
+    pub clock: Clock,
+}
+
+impl Porter {
+    /// Works until nobody can call any more.
+    pub fn run(&self, calls: &Receiver<Inode>) {
+        while let Ok(inode) = calls.recv() {
+            let waiters = self.inodes.unvetted(inode);
+            let admitted = waiters.into_iter().filter_map(|waiter| self.vet(waiter)).collect();
+            if self.inodes.vetted(inode, admitted) {
+                // Workers live as long as the guard.
+                let _ = self.jobs.send(inode);
+            }
+        }
+    }
+
+    fn vet(&self, mut waiter: Waiter) -> Option<Waiter> {
+        let program = look(&waiter)?;
+        let bytes = waiter.pending.file().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
+        let who = Who {
+            pid: program.pid,
+            uid: program.uid,
+            exe: program.exe.as_deref(),
+            cgroup: program.cgroup.as_deref(),
+        };
+        let now_ns = self.clock.now_ns();
+        let verdict = {
+            let mut admission = self.admission.lock().expect("no holder panics");
+            admission.decide(&who, bytes, now_ns)
+        };
+        match verdict {
+            Verdict::Recall => {
+                waiter.vetted = true;
+                waiter.who = Some(program);
+                Some(waiter)
+            }
+            Verdict::Deny { errno, why } => {
+                let name = waiter.name();
+                let latency_ms = waited_ms(&self.inodes, std::slice::from_ref(&waiter));
+                let record = Record::denied(&waiter, program, errno, &why, latency_ms, now_ns);
+                waiter.pending.deny(errno);
+                tracing::info!(path = %name.display(), "denied: {why}");
+                let _ = self.records.send(record);
+                None
+            }
+        }
+    }
+}
+
+/// `None` if its process is gone: the drop answers nobody. A process that
+/// cannot be looked at for another reason is one that nothing is known of.
+fn look(waiter: &Waiter) -> Option<Program> {
+    let pid = waiter.pending.pid();
+    let Some(pidfd) = waiter.pending.pidfd() else { return Some(unknown(pid)) };
+    match processes::facts(pid, pidfd) {
+        Ok(facts) => Some(Program {
+            pid,
+            uid: facts.uid,
+            exe: facts.exe,
+            cgroup: facts.cgroup,
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(_) => Some(unknown(pid)),
+    }
+}
+
+fn unknown(pid: i32) -> Program {
+    Program { pid, uid: u32::MAX, exe: None, cgroup: None }
+}

@@ -1,0 +1,310 @@
+//! The guard's process: starts its threads, proves itself, and serves until it is
+//! told to end or dies.
+//!
+//! Order at the start: the descriptors of this generation get their own range ->
+//! what a dead guard left unnoted is denied -> the reader reads -> what it had
+//! noted is taken over -> the guard proves itself (the first one) -> only then
+//! the keeper is told that it is ready. Everything that opens files comes after
+//! the reader runs: from then on even an open on a watched file system by this
+//! very process is answered.
+//!
+//! | thread | waits for | never |
+//! | --- | --- | --- |
+//! | reader | events | opens, logs, waits for a lock that is held over I/O |
+//! | porter | inodes with programs nobody looked at | opens a managed file |
+//! | workers | inodes to recall | answer before the file is durable |
+//! | watch | time | waits for a worker |
+//! | recorder | what to write down | is waited for |
+//! | service | other `hsm` processes | touches an inode without custody |
+
+use super::access::{Access, Shared};
+use super::admission::Admission;
+use super::deadlines::Deadlines;
+use super::inodes::Inodes;
+use super::porter::Porter;
+use super::probe::{self, Probes, Stranger, Unproven};
+use super::protocol::Status;
+use super::reader::Reader;
+use super::slots::Slots;
+use super::survivors::{self, Range};
+use super::watched::Watched;
+use super::worker::{self, Bench};
+use super::{exposure, recorder, service};
+use crate::clock::{Clock, Stopwatch};
+use crate::config::GuardSection;
+use crate::monitor::Stop;
+use crate::os::fanotify::Group;
+use crate::os::{child, descriptors, process};
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Between two looks at the deadlines and the reader.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What the keeper hands to each guard.
+pub struct Inheritance {
+    pub group: Arc<Group>,
+    pub slots: Slots,
+    pub listener: UnixListener,
+    pub watched: Arc<Watched>,
+    pub section: GuardSection,
+    pub access: Box<dyn Access>,
+    pub clock: Clock,
+}
+
+/// From the guard to its keeper, one byte each; a text follows [`tell::FAILED`].
+pub mod tell {
+    pub const READY: u8 = b'R';
+    pub const ALIVE: u8 = b'H';
+    pub const ENDING: u8 = b'S';
+    pub const FAILED: u8 = b'F';
+    /// From the keeper to the guard: someone wants us to stop.
+    pub const STOP_ASKED: u8 = b'T';
+}
+
+/// What the threads of a guard share.
+pub struct Guarding {
+    pub inodes: Arc<Inodes>,
+    pub watched: Arc<Watched>,
+    pub shared: Arc<Shared>,
+    pub stop: Stop,
+    pub clock: Clock,
+    group: Arc<Group>,
+    reader: Reader,
+    generation: u32,
+    keeper: Mutex<UnixStream>,
+}
+
+impl Guarding {
+    pub fn status(&self) -> Status {
+        let told = &self.reader.told;
+        Status {
+            pid: process::pid(),
+            keeper_pid: process::parent_pid(),
+            generation: self.generation,
+            waiting: self.inodes.waiting() as u64,
+            refused_by_kernel: told.refused_by_kernel.load(Ordering::Relaxed),
+            misread: told.misread.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Nothing is watched from here on; whoever waits is denied. Ends the
+    /// process, and with it the keeper.
+    pub fn end(&self) {
+        for root in &self.watched.roots {
+            if let Err(error) = self.group.unmark_file_system(root.dir()) {
+                tracing::warn!(%error, root = %root.row.path.display(), "cannot remove the mark");
+            }
+        }
+        drop(self.inodes.take_overdue(|_, _| true));
+        self.tell(tell::ENDING, "");
+        child::exit_now(0);
+    }
+
+    fn tell(&self, what: u8, text: &str) {
+        let mut keeper = self.keeper.lock().expect("no holder panics");
+        // A keeper that is gone is noticed by who reads from it.
+        let _ = keeper.write_all(&[&[what], text.as_bytes()].concat());
+    }
+}
+
+/// Runs the guard in this process, which has one thread and was forked for it.
+/// `prove` asks for the proof that stubs are safe.
+pub fn serve(inheritance: Inheritance, keeper: UnixStream, prove: bool) -> ! {
+    match start(inheritance, keeper, prove) {
+        Ok(guarding) => listen_to_keeper(&guarding),
+        Err((mut keeper, why)) => {
+            let text = crate::site::guard::causes(&*why).join(": ");
+            let _ = keeper.write_all(&[&[tell::FAILED], text.as_bytes()].concat());
+            child::exit_now(1)
+        }
+    }
+}
+
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+fn start(
+    inheritance: Inheritance,
+    keeper: UnixStream,
+    prove: bool,
+) -> Result<Arc<Guarding>, (UnixStream, Trouble)> {
+    let telling = keeper.try_clone();
+    try_start(inheritance, keeper, prove).map_err(|why| match telling {
+        Ok(telling) => (telling, why),
+        Err(_) => child::exit_now(1),
+    })
+}
+
+fn try_start(
+    inheritance: Inheritance,
+    keeper: UnixStream,
+    prove: bool,
+) -> Result<Arc<Guarding>, Trouble> {
+    let Inheritance { group, slots, listener, watched, section, access, clock } = inheritance;
+    let mut stranger = if prove { Some(Stranger::fork()?) } else { None };
+    let generation = slots.0.begin_generation();
+    let nofile = process::raise_nofile_limit();
+    let range = Range::of(generation, nofile);
+    // Kept to the end of the process: the numbers must stay taken.
+    std::mem::forget(descriptors::occupy_below(range.first)?);
+    descriptors::limit_to(u64::from(range.end))?;
+    let noted = survivors::gather(&group, &slots, generation, nofile);
+    let (call_porter, calls) = crossbeam_channel::unbounded();
+    let inodes = Arc::new(Inodes::new(Arc::clone(&group), call_porter, Stopwatch::start()));
+    let keeper_pid = process::parent_pid() as i32;
+    let reader = Reader::start(Arc::clone(&inodes), slots.clone(), keeper_pid)?;
+    watched.look_through()?;
+    let roots = watched.roots.iter().map(|root| root.row.id).collect();
+    let shared = Arc::new(Shared::new(access, roots));
+    let probes = Arc::new(Probes::default());
+    start_threads(&section, &inodes, &watched, &shared, &probes, calls, clock)?;
+    survivors::take_over(&group, &slots, &inodes, &watched, noted);
+    if let Some(stranger) = &mut stranger {
+        prove_all(&group, &probes, &watched, stranger)?;
+        slots.0.set_notes(&watched.findings());
+    } else {
+        watched.recall_findings(&slots.0.notes());
+    }
+    drop(stranger);
+    let keeper = Mutex::new(keeper);
+    let stop = Stop::new();
+    let guarding =
+        Guarding { inodes, watched, shared, stop, clock, group, reader, generation, keeper };
+    let guarding = Arc::new(guarding);
+    start_service(&guarding, listener, &section)?;
+    exposure::report(&guarding.watched);
+    guarding.tell(tell::READY, "");
+    Ok(guarding)
+}
+
+fn start_threads(
+    section: &GuardSection,
+    inodes: &Arc<Inodes>,
+    watched: &Arc<Watched>,
+    shared: &Arc<Shared>,
+    probes: &Arc<Probes>,
+    calls: crossbeam_channel::Receiver<super::inodes::Inode>,
+    clock: Clock,
+) -> io::Result<()> {
+    let (to_workers, jobs) = crossbeam_channel::unbounded();
+    let (to_recorder, records) = crossbeam_channel::unbounded();
+    let porter = Porter {
+        inodes: Arc::clone(inodes),
+        admission: Arc::new(Mutex::new(Admission::new(section))),
+        jobs: to_workers,
+        records: to_recorder.clone(),
+        clock,
+    };
+    spawn("porter", move || porter.run(&calls))?;
+    let bench = Arc::new(Bench {
+        inodes: Arc::clone(inodes),
+        watched: Arc::clone(watched),
+        shared: Arc::clone(shared),
+        probes: Arc::clone(probes),
+        records: to_recorder,
+        clock,
+    });
+    for _ in 0..section.workers {
+        let (bench, jobs) = (Arc::clone(&bench), jobs.clone());
+        spawn("worker", move || worker::run(&bench, &jobs))?;
+    }
+    let shared = Arc::clone(shared);
+    spawn("recorder", move || recorder::run(&*shared.access, &shared.roots, &records))
+}
+
+fn start_service(
+    guarding: &Arc<Guarding>,
+    listener: UnixListener,
+    section: &GuardSection,
+) -> io::Result<()> {
+    let serving = Arc::clone(guarding);
+    spawn("service", move || service::run(&serving, &listener))?;
+    let watching = Arc::clone(guarding);
+    let deadlines = Deadlines { first_byte: section.first_byte, idle: section.idle };
+    spawn("watch", move || watch(&watching, deadlines))
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || or_die(work)).map(drop)
+}
+
+/// A thread that panics takes the process with it: the keeper starts another
+/// guard, and nobody is left waiting for half of one.
+pub(super) fn or_die(work: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+        child::exit_now(70);
+    }
+}
+
+/// Enforces the deadlines and shows the keeper that work goes on: only while
+/// the reader turns.
+fn watch(guarding: &Guarding, deadlines: Deadlines) {
+    let mut turns = 0;
+    loop {
+        std::thread::sleep(TICK);
+        deadlines.enforce(&guarding.inodes);
+        let now = guarding.reader.told.turns.load(Ordering::Relaxed);
+        if now != turns {
+            turns = now;
+            guarding.tell(tell::ALIVE, "");
+        }
+    }
+}
+
+fn prove_all(
+    group: &Group,
+    probes: &Probes,
+    watched: &Watched,
+    stranger: &mut Stranger,
+) -> Result<(), Unproven> {
+    for root in &watched.roots {
+        let proven = probe::prove(group, probes, root, stranger)?;
+        if !proven.reads_seen {
+            root.distrust_reads();
+            tracing::warn!(
+                root = %root.row.path.display(),
+                "this kernel shows opens only: who truncates a stub by its path, or has had a \
+                 file open since before it became a stub, is not seen"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Until the keeper asks for the end. A keeper that died leaves its guard at
+/// work: it holds the group, too.
+fn listen_to_keeper(guarding: &Guarding) -> ! {
+    let from = guarding.keeper.lock().expect("no holder panics").try_clone();
+    let mut byte = [0];
+    if let Ok(mut from) = from {
+        while matches!(from.read(&mut byte), Ok(1)) {
+            if byte[0] == tell::STOP_ASKED {
+                consider_stopping(guarding);
+            }
+        }
+    }
+    tracing::error!("the keeper died: should this guard die, too, stubs would read as zeros");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn consider_stopping(guarding: &Guarding) {
+    match service::exposed(guarding) {
+        Ok(exposed) if exposed.is_empty() => guarding.end(),
+        Ok(exposed) => {
+            for root in exposed {
+                tracing::warn!(
+                    root = %root.path.to_path().display(),
+                    files = root.files,
+                    "the guard stays: these stubs would read as zeros; unmount the file system, \
+                     recall them, or hsm recall-guard --stop --force"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the guard stays: what it watches cannot be told"),
+    }
+}

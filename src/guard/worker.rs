@@ -1,0 +1,156 @@
+//! A worker: takes an inode that programs wait for, makes it whole, and lets
+//! them in. First the answer, then the record and the log.
+//!
+//! Whatever goes wrong, the programs are denied with an errno that says what,
+//! and the stub is as it was.
+
+use super::access::{Shared, Trouble};
+use super::inodes::{Inodes, Task};
+use super::job::{Job, now_ms};
+use super::recorder::Record;
+use super::waiter::Waiter;
+use super::watched::Watched;
+use crate::clock::Clock;
+use crate::recall::{self, FileError, Filled};
+use crate::site::{Catalog, Leases, Site};
+use crate::state::StateDb;
+use crossbeam_channel::{Receiver, Sender};
+use std::fs::File;
+use std::sync::Arc;
+
+/// What a worker needs; shared by all of them.
+pub struct Bench {
+    pub inodes: Arc<Inodes>,
+    pub watched: Arc<Watched>,
+    pub shared: Arc<Shared>,
+    pub probes: Arc<super::probe::Probes>,
+    pub records: Sender<Record>,
+    pub clock: Clock,
+}
+
+/// Works until there are no more jobs to come.
+pub fn run(bench: &Bench, jobs: &Receiver<super::inodes::Inode>) {
+    let mut state = None;
+    while let Ok(inode) = jobs.recv() {
+        let Some(task) = bench.inodes.begin(inode) else { continue };
+        let outcome = make_whole(bench, &mut state, &task);
+        let waiters = bench.inodes.finish(inode);
+        let record = Record::of(bench, &task, &waiters, &outcome);
+        answer(waiters, &outcome);
+        if let Some(record) = record {
+            // A recorder that is gone takes the guard with it.
+            let _ = bench.records.send(record);
+        }
+        tell(&task, &outcome);
+    }
+}
+
+/// What a worker found or did.
+pub enum Outcome {
+    /// All bytes are there; `Some` if it was this recall that brought them.
+    Whole(Filled),
+    Failed(FileError),
+    /// The state DB or the store could not be opened, or the file.
+    Unavailable(Trouble),
+}
+
+impl Outcome {
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Failed(error) => Some(error.errno()),
+            Self::Unavailable(_) => Some(libc::EIO),
+        }
+    }
+}
+
+fn make_whole(bench: &Bench, state: &mut Option<StateDb>, task: &Task) -> Outcome {
+    let file = match bench.watched.open(&task.handle, task.inode.dev) {
+        Ok(file) => file,
+        Err(error) => return Outcome::Unavailable(error.into()),
+    };
+    if let Some(done) = bench.probes.fill(task.inode, &file) {
+        return done;
+    }
+    let known = match state.take() {
+        Some(known) => Ok(known),
+        None => bench.shared.access.state_read_only(),
+    };
+    match known {
+        Ok(known) => fill(bench, state, known, file, task),
+        Err(trouble) => Outcome::Unavailable(trouble),
+    }
+}
+
+fn fill(
+    bench: &Bench,
+    state: &mut Option<StateDb>,
+    known: StateDb,
+    file: File,
+    task: &Task,
+) -> Outcome {
+    let store = match bench.shared.store() {
+        Ok(store) => store,
+        Err(trouble) => {
+            *state = Some(known);
+            return Outcome::Unavailable(trouble);
+        }
+    };
+    let job: &Job = &task.job;
+    let access = &bench.shared.access;
+    let mut site = Site {
+        state: known,
+        state_path: access.state_path(),
+        store: &*store.store,
+        capabilities: store.capabilities,
+        protection: &store.protection,
+        store_id: store.store_id,
+        node_id: store.node_id,
+        monitor: job,
+        stop: job.stop.clone(),
+        clock: bench.clock,
+        workers: access.workers(),
+        memory_bytes: 0,
+        connections: access.connections(),
+        // The inode is ours by its entry in the table.
+        custody: &Leases,
+        guard: None,
+    };
+    let filled = recall::fill(&mut site, &mut Catalog::default(), file, &task.name);
+    *state = Some(site.state);
+    match filled {
+        Ok(filled) => Outcome::Whole(filled),
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// Those who wait get in, or get the errno.
+fn answer(waiters: Vec<Waiter>, outcome: &Outcome) {
+    for waiter in waiters {
+        match outcome.errno() {
+            None => waiter.pending.allow(),
+            Some(errno) => waiter.pending.deny(errno),
+        }
+    }
+}
+
+fn tell(task: &Task, outcome: &Outcome) {
+    let path = task.name.display();
+    match outcome {
+        Outcome::Whole(_) => tracing::debug!(%path, "let in"),
+        Outcome::Failed(error) => {
+            let causes = crate::site::guard::causes(error).join(": ");
+            tracing::warn!(%path, "denied: {causes}");
+        }
+        Outcome::Unavailable(error) => {
+            let causes = crate::site::guard::causes(&**error).join(": ");
+            tracing::warn!(%path, "denied: {causes}");
+        }
+    }
+}
+
+/// Milliseconds that the first of them has waited.
+pub fn waited_ms(inodes: &Inodes, waiters: &[Waiter]) -> u64 {
+    let first = waiters.iter().map(|waiter| waiter.arrived_ms).min();
+    first.map_or(0, |arrived_ms| now_ms(inodes.clock).saturating_sub(arrived_ms))
+}
