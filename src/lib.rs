@@ -7,6 +7,7 @@
 //! | floor | rooms |
 //! | --- | --- |
 //! | 6 | `cli`: the only room that prints and knows exit codes |
+//! | 5 | `guard`: kernel events in, exactly one answer each out |
 //! | 4 | `tier`, `recall`, `verify`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod config;
 pub mod document;
 pub mod fault;
+pub mod guard;
 pub mod ids;
 pub mod manifest;
 pub mod monitor;

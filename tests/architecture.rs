@@ -50,6 +50,7 @@ const FLOORS: &[(&str, u8)] = &[
 /// Imports on one floor that the design names.
 const SAME_FLOOR: &[(&str, &str)] = &[
     ("manifest", "chunk"), // a manifest is a list of chunks
+    ("config", "policy"),  // its globs are read as a policy's
     ("document", "units"), // quantities in a document have their place
     ("os", "monitor"),     // a signal sets the stop flag
     ("os", "ids"),         // a file's identity

@@ -6,15 +6,20 @@
 //! the encryption key from a file of its own that the config only names.
 //!
 //! What can be seen to go wrong from the paths alone is refused: roots inside
-//! one another, and a state directory, a key file or a directory store inside
-//! a root, where `hsm` would tier its own memory away.
+//! one another, and a state directory, a run directory, a key file or a
+//! directory store inside a root, where `hsm` would tier its own memory away.
 
+mod guard;
 mod locate;
 mod parse;
 mod roots;
 mod template;
 
 pub use crate::document::Problem as ConfigError;
+pub use guard::{
+    BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser,
+    cgroup_globs, exe_globs,
+};
 pub use locate::{ConfigPaths, locate};
 pub use roots::add_root;
 pub use template::TemplateValues;
@@ -32,6 +37,7 @@ pub struct Config {
     pub encryption: Option<EncryptionSection>,
     pub chunking: ChunkingSection,
     pub upload: UploadSection,
+    pub guard: GuardSection,
     /// Where the policies are; `policies.d` beside the config if not said.
     pub policy_dir: PathBuf,
 }

@@ -1,14 +1,15 @@
 //! Reads the config's text section by section.
 
 use super::{
-    Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection, UploadSection,
+    Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
+    UploadSection, guard,
 };
 use crate::document::{Document, Item, Section};
 use crate::units;
 use std::path::{Component, Path, PathBuf};
 
-const TOP_KEYS: [&str; 7] =
-    ["roots", "state_dir", "policy_dir", "store", "encryption", "chunking", "upload"];
+const TOP_KEYS: [&str; 8] =
+    ["roots", "state_dir", "policy_dir", "store", "encryption", "chunking", "upload", "guard"];
 const STORE_KEYS: [&str; 9] = [
     "url",
     "endpoint",
@@ -53,6 +54,7 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
     };
     let roots = read_roots(top);
     let (chunking, upload) = (read_chunking(top), read_upload(top));
+    let guard = guard::read(top, state_dir.as_deref().unwrap_or(Path::new("/")));
     let config = Config {
         store: store?,
         state_dir: state_dir?,
@@ -60,6 +62,7 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
         encryption,
         chunking,
         upload,
+        guard,
         policy_dir: policy_dir?,
     };
     refuse_inside_roots(top, &config);
@@ -67,7 +70,11 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
 }
 
 /// The value of a key that must be there.
-fn required<'d, 't>(section: &Section<'d, 't>, key: &str, example: &str) -> Option<Item<'d, 't>> {
+pub(super) fn required<'d, 't>(
+    section: &Section<'d, 't>,
+    key: &str,
+    example: &str,
+) -> Option<Item<'d, 't>> {
     let item = section.item(key);
     if item.is_none() {
         section.problem(
@@ -79,7 +86,7 @@ fn required<'d, 't>(section: &Section<'d, 't>, key: &str, example: &str) -> Opti
 }
 
 /// An absolute path without `..`; a slash at its end is dropped.
-fn path(item: &Item<'_, '_>) -> Option<PathBuf> {
+pub(super) fn path(item: &Item<'_, '_>) -> Option<PathBuf> {
     let text = item.text()?;
     let path = Path::new(text);
     let bad = |why: &str, mend: &str| {
@@ -291,6 +298,9 @@ fn refuse_inside_roots(top: &Section<'_, '_>, config: &Config) {
     };
     refuse(top, "state_dir", "the state directory", &config.state_dir);
     let nested = |key: &str| top.item(key).and_then(|item| item.open_section(key));
+    if let Some(section) = nested("guard") {
+        refuse(&section, "run_dir", "the run directory", &config.guard.run_dir);
+    }
     if let (Some(section), Some(encryption)) = (nested("encryption"), &config.encryption) {
         refuse(&section, "key_file", "the key file", &encryption.key_file);
     }

@@ -31,6 +31,54 @@ fn line(key: &str, value: Option<&str>, example: &str) -> String {
     }
 }
 
+/// `hsm recall-guard`. docs/GUARD.md says what each preset does to its program.
+const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains it.
+# [guard]
+# The directory of its socket; never inside a root.
+# run_dir = "/run/hsm"
+# How long a program waits for the first byte of its file, and for the next.
+# first_byte = "30s"
+# idle = "60s"
+# Recalls at the same time.
+# workers = 4
+
+# Who may have files recalled: the first rule that matches decides, who matches
+# none may. Each rule has one or more of exe (globs over the program's path),
+# cgroup (globs over the control group's path, or a unit's name) and user (names,
+# numbers, or "*"); all that are given must match.
+# Errors that a denied program can be told: EPERM, EIO, EAGAIN, EBUSY.
+# [[guard.rule]]
+# name = "moves by hand"
+# exe = "/usr/bin/rsync"
+# user = "root"
+# action = "recall"
+
+# [[guard.rule]]
+# name = "indexers"
+# exe = ["updatedb*", "tracker-*", "localsearch*", "baloo_file*", "tumblerd"]
+# action = "deny"
+
+# [[guard.rule]]
+# name = "scanners"
+# cgroup = ["clamav-daemon.service", "clamav-clamonacc.service"]
+# action = "deny"
+
+# [[guard.rule]]
+# name = "backups"
+# cgroup = ["restic*.service", "borgmatic.service", "rsync.service"]
+# action = "deny"
+# errno = "EBUSY"
+
+# How much a user, a program or a process may have recalled within any hour.
+# [guard.budget]
+# per = "user"
+# bytes_per_hour = "200GiB"
+# files_per_hour = 20000
+# errno = "EAGAIN"
+# except_users = ["root"]
+# except_programs = ["/usr/bin/rsync"]
+"#;
+
 pub(super) fn template(values: &TemplateValues<'_>) -> String {
     let roots: String = values.roots.iter().map(|root| format!("  {},\n", quote(root))).collect();
     let path_style = if values.path_style { "path_style = true" } else { "# path_style = true" };
@@ -89,7 +137,9 @@ url = {url}
 # [upload]
 # threads = 4
 # memory = \"256MiB\"
-",
+
+{guard}",
+        guard = GUARD,
         state_dir = quote(values.state_dir),
         policy_dir = quote(values.policy_dir),
         url = quote(values.store_url),

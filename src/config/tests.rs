@@ -2,6 +2,7 @@
 
 use super::*;
 use std::path::Path;
+use std::time::Duration;
 
 fn problems(text: &str) -> String {
     match Config::parse("/etc/hsm/config.toml", text) {
@@ -23,6 +24,19 @@ fn a_small_config_has_sensible_defaults() {
     assert_eq!(config.chunking.size_bytes, 4 << 20);
     assert_eq!((config.upload.threads, config.upload.memory_bytes), (None, 256 << 20));
     assert_eq!(config.encryption, None);
+    let guard = GuardSection {
+        run_dir: "/run/hsm".into(),
+        first_byte: Duration::from_secs(30),
+        idle: Duration::from_secs(60),
+        workers: 4,
+        rules: Vec::new(),
+        budget: None,
+    };
+    assert_eq!(config.guard, guard);
+    assert_eq!(config.guard.socket(), Path::new("/run/hsm/guard.sock"));
+    let elsewhere = SMALL.replace("/var/lib/hsm", "/state");
+    let config = Config::parse("c.toml", &elsewhere).expect("a good config");
+    assert_eq!(config.guard.run_dir, Path::new("/state/run"));
 }
 
 #[test]
@@ -67,6 +81,7 @@ memory = "128MiB"
         encryption: Some(EncryptionSection { key_file: "/etc/hsm/key".into() }),
         chunking: ChunkingSection { size_bytes: 1 << 20 },
         upload: UploadSection { threads: Some(3), memory_bytes: 128 << 20 },
+        guard: GuardSection::of_state_dir(Path::new("/state")),
         policy_dir: "/pol".into(),
     };
     assert_eq!(config, want);
@@ -162,6 +177,146 @@ key_file = "/media/a/key"
 }
 
 #[test]
+fn every_key_of_the_guard_is_read() {
+    let text = SMALL.to_owned()
+        + r#"
+[guard]
+run_dir = "/srv/run/"
+first_byte = "5s"
+idle = "2m"
+workers = 64
+[[guard.rule]]
+name = "by program"
+exe = ["/usr/bin/*", "restic"]
+cgroup = "/system.slice/backup-*.service"
+user = ["backup", 1000, "1001"]
+action = "deny"
+errno = "EBUSY"
+[[guard.rule]]
+name = "the rest"
+user = "*"
+action = "recall"
+[guard.budget]
+per = "program"
+bytes_per_hour = "10GiB"
+files_per_hour = 500
+errno = "EBUSY"
+except_users = "root"
+except_programs = ["/usr/bin/rsync"]
+"#;
+    let guard = Config::parse("c.toml", &text).expect("a good config").guard;
+    let want = GuardSection {
+        run_dir: "/srv/run".into(),
+        first_byte: Duration::from_secs(5),
+        idle: Duration::from_secs(120),
+        workers: 64,
+        rules: vec![
+            GuardRule {
+                name: "by program".into(),
+                exe: vec!["/usr/bin/*".into(), "restic".into()],
+                cgroup: vec!["/system.slice/backup-*.service".into()],
+                user: vec![
+                    GuardUser::Name("backup".into()),
+                    GuardUser::Uid(1000),
+                    GuardUser::Uid(1001),
+                ],
+                action: GuardAction::Deny(DenyErrno::Ebusy),
+            },
+            GuardRule {
+                name: "the rest".into(),
+                exe: Vec::new(),
+                cgroup: Vec::new(),
+                user: vec![GuardUser::Anyone],
+                action: GuardAction::Recall,
+            },
+        ],
+        budget: Some(GuardBudget {
+            per: BudgetPer::Program,
+            bytes_per_hour: Some(10 << 30),
+            files_per_hour: Some(500),
+            errno: DenyErrno::Ebusy,
+            except_users: vec![GuardUser::Name("root".into())],
+            except_programs: vec!["/usr/bin/rsync".into()],
+        }),
+    };
+    assert_eq!(guard, want);
+    let plain = "[[guard.rule]]\nname = \"x\"\nexe = \"y\"\naction = \"deny\"\n\
+                 [guard.budget]\nper = \"user\"\nfiles_per_hour = 1\n";
+    let guard = Config::parse("c.toml", &(SMALL.to_owned() + plain)).expect("good").guard;
+    assert_eq!(guard.rules[0].action, GuardAction::Deny(DenyErrno::Eperm));
+    assert_eq!(guard.budget.expect("a budget").errno, DenyErrno::Eagain);
+}
+
+#[test]
+fn every_mistake_about_the_guard_is_named_with_its_mend() {
+    let text = SMALL.to_owned()
+        + r#"[guard]
+run_dir = "/srv/a/run"
+first_byte = "500ms"
+idle = "2h"
+workers = 0
+socket = "/x"
+[[guard.rule]]
+name = "a"
+exe = ["usr/bin/x", "[a", ""]
+user = ["", "a*", -1, 3.5]
+cgroup = "system.slice/x"
+action = "recall"
+errno = "EIO"
+[[guard.rule]]
+name = "a"
+exe = "x"
+action = "forbid"
+errno = "ENOSPC"
+[[guard.rule]]
+user = "*"
+program = "x"
+[[guard.rule]]
+name = "nobody"
+action = "deny"
+[guard.budget]
+per = "group"
+bytes_per_hour = 0
+files_per_hour = 0
+errno = "EPERM"
+"#;
+    insta::assert_snapshot!(problems(&text), @r#"
+/etc/hsm/config.toml:6:11: the run directory /srv/a/run lies inside the root /srv/a; put it elsewhere: what is inside a root may become a stub
+/etc/hsm/config.toml:7:14: first_byte is out of range; write a duration from 1s to 1h
+/etc/hsm/config.toml:8:8: idle is out of range; write a duration from 1s to 1h
+/etc/hsm/config.toml:9:11: 0 is out of range; write a number from 1 to 64
+/etc/hsm/config.toml:10:1: unknown key "socket" in [guard]; known keys: run_dir, first_byte, idle, workers, rule, budget
+/etc/hsm/config.toml:13:8: bad glob "usr/bin/x": neither a path nor a name; a program's path is absolute: begin it with a slash
+/etc/hsm/config.toml:13:21: bad glob "[a": unclosed character class; missing ']'; correct the glob
+/etc/hsm/config.toml:13:27: bad glob "": empty; correct the glob
+/etc/hsm/config.toml:14:9: bad user ""; write a name of /etc/passwd, a number, or "*" for everybody
+/etc/hsm/config.toml:14:13: bad user "a*"; write a name of /etc/passwd, a number, or "*" for everybody
+/etc/hsm/config.toml:14:19: -1 is out of range; write a number from 0 to 4294967295
+/etc/hsm/config.toml:14:23: expected a text in quotes, found a decimal number
+/etc/hsm/config.toml:15:10: bad glob "system.slice/x": neither a path nor a name; begin it with a slash, as in /system.slice/*.service, or write a unit's name alone
+/etc/hsm/config.toml:17:9: guard rule "a" recalls, so nobody sees its errno; remove errno, or write action = "deny"
+/etc/hsm/config.toml:19:8: guard rule "a" is already defined at /etc/hsm/config.toml:12:8; rename or remove one of the two
+/etc/hsm/config.toml:21:10: unknown action "forbid"; write one of recall, deny
+/etc/hsm/config.toml:22:9: unknown errno "ENOSPC"; write one of EPERM, EIO, EAGAIN, EBUSY
+/etc/hsm/config.toml:23:1: [[guard.rule]] has no "action"; add action = "deny"
+/etc/hsm/config.toml:23:1: [[guard.rule]] has no "name"; add name = "no indexers"
+/etc/hsm/config.toml:25:1: unknown key "program" in [[guard.rule]]; known keys: name, exe, cgroup, user, action, errno
+/etc/hsm/config.toml:26:1: guard rule "nobody" does not say whom it is for; add exe, cgroup or user; user = "*" is everybody
+/etc/hsm/config.toml:30:7: unknown per "group"; write one of user, program, process
+/etc/hsm/config.toml:31:18: a budget of nothing; write a size, or a rule with action = "deny"
+/etc/hsm/config.toml:32:18: 0 is out of range; write a number from 1 on
+/etc/hsm/config.toml:33:9: unknown errno "EPERM"; write one of EAGAIN, EBUSY
+"#);
+    let long = format!("[guard]\nrun_dir = \"/{}\"\nrule = 3\nbudget = {{}}\n", "x".repeat(97));
+    insta::assert_snapshot!(problems(&(SMALL.to_owned() + &long)), @r#"
+/etc/hsm/config.toml:6:11: the path of a socket in /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx is too long; a socket's path has at most 107 bytes; write a shorter one, such as /run/hsm
+/etc/hsm/config.toml:7:8: rule must be a list of tables, found a whole number; write [[guard.rule]]
+/etc/hsm/config.toml:8:10: [guard.budget] has no "per"; add per = "user"
+/etc/hsm/config.toml:8:10: [guard.budget] has no amount; add bytes_per_hour = "100GiB" or files_per_hour = 1000
+"#);
+}
+
+#[test]
 fn a_secret_is_refused_and_never_repeated() {
     let text = SMALL.replace("s3://b/p", "s3://me:hush@b/p")
         + "endpoint = \"http://me:hush@host\"\npassword = \"hush\"\n";
@@ -232,4 +387,7 @@ fn every_line_of_the_template_that_shows_a_value_is_a_value() {
     assert_eq!(config.store.concurrency, Some(8));
     assert_eq!(config.upload.threads, Some(4));
     assert!(config.encryption.is_some());
+    let rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(rules, ["moves by hand", "indexers", "scanners", "backups"]);
+    assert_eq!(config.guard.budget.expect("a budget").files_per_hour, Some(20_000));
 }

@@ -235,7 +235,9 @@ impl<'d, 't> Section<'d, 't> {
             }
             other => {
                 let what = format!("{key} must be a list of tables, found {}", kind_of(other));
-                item.problem(what, format!("write [[{key}]]"));
+                let outer = self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']'));
+                let outer = outer.map(|outer| format!("{outer}.")).unwrap_or_default();
+                item.problem(what, format!("write [[{outer}{key}]]"));
                 Vec::new()
             }
         }

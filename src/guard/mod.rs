@@ -31,6 +31,7 @@ mod exposure;
 mod inodes;
 mod job;
 pub mod keeper;
+pub mod places;
 mod porter;
 pub mod prepare;
 mod probe;

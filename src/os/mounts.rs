@@ -5,7 +5,9 @@
 //! before the punch, and by which other mounts the same files can be reached.
 
 use super::stat::statx_fd;
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -39,6 +41,22 @@ pub struct Mount {
     pub super_options: Vec<String>,
 }
 
+/// A mounted file system, whichever mount or subvolume it is seen through: the
+/// device that mountinfo shows. `st_dev` is the same number except on btrfs,
+/// where every subvolume has one of its own. A name for as long as the file
+/// system stays mounted; [`super::FsIdentity`] is for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Superblock {
+    pub major: u32,
+    pub minor: u32,
+}
+
+impl fmt::Display for Superblock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
 /// What matters about the mount a path is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountFacts {
@@ -52,6 +70,10 @@ pub struct MountFacts {
 impl Mount {
     fn has(&self, option: &str) -> bool {
         self.options.iter().any(|own| own == option)
+    }
+
+    pub fn superblock(&self) -> Superblock {
+        Superblock { major: self.major, minor: self.minor }
     }
 
     pub fn read_only(&self) -> bool {
@@ -73,12 +95,22 @@ impl Mount {
 pub fn facts(path: &Path) -> io::Result<MountFacts> {
     let id = statx_fd(File::open(path)?)?.mount_id;
     let (mut own, others) = all()?.into_iter().partition::<Vec<_>, _>(|mount| mount.id == id);
-    let mount = own.pop().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "the mount is not in /proc/self/mountinfo")
-    })?;
-    let same_fs = |other: &Mount| (other.major, other.minor) == (mount.major, mount.minor);
+    let mount = own.pop().ok_or_else(not_listed)?;
+    let same_fs = |other: &Mount| other.superblock() == mount.superblock();
     let also_at = others.into_iter().filter(same_fs).map(|other| other.mount_point).collect();
     Ok(MountFacts { has_journal: has_journal(&mount), also_at, mount })
+}
+
+/// The mount that `path` is on, found without opening it: no event is raised.
+/// The last component is followed if it is a link, also one of `/proc`.
+pub fn of(path: &Path) -> io::Result<Mount> {
+    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let id = statx_fd(fd)?.mount_id;
+    all()?.into_iter().find(|mount| mount.id == id).ok_or_else(not_listed)
+}
+
+fn not_listed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the mount is not in /proc/self/mountinfo")
 }
 
 /// Every mount of this mount namespace.

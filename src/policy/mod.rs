@@ -24,13 +24,13 @@ mod weight;
 pub use crate::document::Problem as PolicyError;
 pub use explain::{Miss, RuleOutcome};
 pub use facts::{Action, Facts, FileState, Pin, UnknownState};
+pub use globs::{BadGlob, PathGlobs, PathGlobsBuilder, Reach, Style};
 pub use limits::{Defaults, ErrorBudget, Limits, Order, Rank, Watermark, rank};
 pub use predicates::Names;
 pub use rule::{Chunking, Rule};
 pub use weight::{BadWeight, Weight};
 
 use condition::{Ages, Condition, Context};
-use globs::PathGlobs;
 
 /// The compiled policy of a server: rules, classes and knobs of all its files.
 #[derive(Debug, Clone, Default)]
