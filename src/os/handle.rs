@@ -1,27 +1,121 @@
-//! A file's generation: what tells a reused inode number from the file that
-//! had it before.
+//! Opaque file handles: a name for an inode that outlives every path and every
+//! descriptor, and the inode's generation, which tells a reused inode number
+//! from the file that had it before.
 //!
-//! The kernel gives it inside the opaque handle of `name_to_handle_at(2)`,
-//! which needs no privilege. The layouts are each file system's own and part of
-//! what NFS clients hold on to, so they do not change: `FILEID_*` in Linux'
-//! `include/linux/exportfs.h`, `xfs_fid64` in `fs/xfs/xfs_export.h`, `btrfs_fid`
-//! in `fs/btrfs/export.h`, `shmem_encode_fh` in `mm/shmem.c`. Elsewhere
-//! `FS_IOC_GETVERSION` is asked. A file system that answers neither (overlay,
-//! network file systems) cannot be managed: its inode numbers prove nothing.
+//! `name_to_handle_at(2)` makes a handle and needs no privilege; opening one
+//! does (`CAP_DAC_READ_SEARCH`). An open by handle goes through the mount whose
+//! descriptor is given, so that mount decides whether writing is allowed and
+//! whether the open raises events. A handle never leads to the next file that
+//! gets the inode number: the open fails with `ESTALE`.
+//!
+//! The generation is inside the handle. The layouts are each file system's own
+//! and part of what NFS clients hold on to, so they do not change: `FILEID_*` in
+//! Linux' `include/linux/exportfs.h`, `xfs_fid64` in `fs/xfs/xfs_export.h`,
+//! `btrfs_fid` in `fs/btrfs/export.h`, `shmem_encode_fh` in `mm/shmem.c`.
+//! Elsewhere `FS_IOC_GETVERSION` is asked. A file system that answers neither
+//! (overlay, network file systems) cannot be managed: its inode numbers prove
+//! nothing.
 
 use super::stat::statx_fd;
 use crate::ids::FileIdent;
+use rustix::fs::OFlags;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 
-const MAX_HANDLE_BYTES: usize = 128;
+/// More than any file system needs today (btrfs: 40); the kernel's own limit,
+/// `MAX_HANDLE_SZ`, is 128.
+const MAX_HANDLE_BYTES: usize = 64;
 
-/// `struct file_handle` with room for the largest handle.
+/// `struct file_handle` of open_by_handle_at(2) with room for its bytes.
 #[repr(C)]
-struct FileHandle {
-    handle_bytes: libc::c_uint,
-    handle_type: libc::c_int,
-    handle: [u8; MAX_HANDLE_BYTES],
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle {
+    length: libc::c_uint,
+    kind: libc::c_int,
+    /// Zero behind `length`, so that equal handles are equal bytes.
+    bytes: [u8; MAX_HANDLE_BYTES],
+}
+
+impl Handle {
+    /// The size of [`Handle::to_bytes`].
+    pub const BYTES: usize = MAX_HANDLE_BYTES + 8;
+
+    /// Of any open file, also of an `O_PATH` descriptor. `EOPNOTSUPP` where the
+    /// file system makes none, `EOVERFLOW` if it is longer than 64 bytes.
+    pub fn of(fd: impl AsFd) -> io::Result<Self> {
+        let room = MAX_HANDLE_BYTES as libc::c_uint;
+        let mut handle = Self { length: room, kind: 0, bytes: [0; MAX_HANDLE_BYTES] };
+        let mut mount_id: libc::c_int = 0;
+        // SAFETY: the path is a NUL-terminated literal; `handle` is laid out as
+        // `struct file_handle` with `length` bytes behind its header, and the
+        // kernel writes no more than that; both outlive the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_name_to_handle_at,
+                fd.as_fd().as_raw_fd(),
+                c"".as_ptr(),
+                &raw mut handle,
+                &raw mut mount_id,
+                libc::AT_EMPTY_PATH,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let length = handle.meaningful().len();
+        handle.bytes[length..].fill(0);
+        Ok(handle)
+    }
+
+    /// Opens the inode through the mount that `mount` is on: any descriptor on
+    /// that file system except one of `O_PATH`. The descriptor is close-on-exec
+    /// whatever `flags` say. `ESTALE` when the inode is gone, or the handle
+    /// belongs to another file system.
+    pub fn open(&self, mount: impl AsFd, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::LARGEFILE;
+        // SAFETY: `self` is laid out as `struct file_handle` with at least
+        // `length` bytes behind its header, and is only read.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_open_by_handle_at,
+                mount.as_fd().as_raw_fd(),
+                std::ptr::from_ref(self),
+                flags.bits() as libc::c_int,
+            )
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call has just returned this descriptor to us alone.
+        Ok(unsafe { File::from_raw_fd(fd as libc::c_int) })
+    }
+
+    /// Length, type, bytes; numbers little-endian. For memory that processes of
+    /// one boot share, not for disks.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut all = [0; Self::BYTES];
+        all[..4].copy_from_slice(&self.length.to_le_bytes());
+        all[4..8].copy_from_slice(&self.kind.to_le_bytes());
+        all[8..].copy_from_slice(&self.bytes);
+        all
+    }
+
+    /// `None` if no [`Handle::to_bytes`] wrote this.
+    pub fn from_bytes(all: &[u8; Self::BYTES]) -> Option<Self> {
+        let (head, bytes) = all.split_first_chunk::<8>()?;
+        let [a, b, c, d, kind @ ..] = *head;
+        let length = libc::c_uint::from_le_bytes([a, b, c, d]);
+        let handle =
+            Self { length, kind: libc::c_int::from_le_bytes(kind), bytes: bytes.try_into().ok()? };
+        let fits = (1..=MAX_HANDLE_BYTES).contains(&(length as usize));
+        let clean = fits && handle.bytes[length as usize..].iter().all(|byte| *byte == 0);
+        clean.then_some(handle)
+    }
+
+    fn meaningful(&self) -> &[u8] {
+        &self.bytes[..(self.length as usize).min(MAX_HANDLE_BYTES)]
+    }
 }
 
 /// The inode generation of any open file, also of an `O_PATH` descriptor of a
@@ -45,33 +139,12 @@ pub fn file_ident(fd: impl AsFd) -> io::Result<FileIdent> {
 
 /// `None` if the file system makes no handles, or none that we can read.
 fn from_handle(fd: &impl AsFd) -> io::Result<Option<u32>> {
-    let mut handle = FileHandle {
-        handle_bytes: MAX_HANDLE_BYTES as libc::c_uint,
-        handle_type: 0,
-        handle: [0; MAX_HANDLE_BYTES],
-    };
-    let mut mount_id: libc::c_int = 0;
-    // SAFETY: the path is a NUL-terminated literal; `handle` is laid out as
-    // `struct file_handle` with `handle_bytes` bytes behind its header, and the
-    // kernel writes no more than that; both outlive the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_name_to_handle_at,
-            fd.as_fd().as_raw_fd(),
-            c"".as_ptr(),
-            &raw mut handle,
-            &raw mut mount_id,
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    if result == 0 {
-        let length = (handle.handle_bytes as usize).min(MAX_HANDLE_BYTES);
-        return Ok(parse_handle(handle.handle_type, &handle.handle[..length]));
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EOPNOTSUPP | libc::EOVERFLOW | libc::ENOSYS) => Ok(None),
-        _ => Err(error),
+    match Handle::of(fd) {
+        Ok(handle) => Ok(parse_handle(handle.kind, handle.meaningful())),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP | libc::EOVERFLOW | libc::ENOSYS) => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
@@ -103,7 +176,6 @@ fn from_version_ioctl(fd: &impl AsFd) -> io::Result<u32> {
 mod tests {
     use super::*;
     use crate::os::loopfs::{FsKind, LoopFs};
-    use std::fs::File;
 
     #[test]
     fn each_layout_yields_its_generation() {
@@ -146,5 +218,45 @@ mod tests {
         let named = rustix::fs::open(dir.path().join("f"), flags, rustix::fs::Mode::empty());
         let named = named.expect("open");
         assert_eq!(file_ident(&named).expect("identity"), file_ident(&file).expect("identity"));
+    }
+
+    #[test]
+    fn a_handle_survives_its_bytes() {
+        let file = tempfile::tempfile().expect("a temporary file");
+        let handle = Handle::of(&file).expect("handle");
+        let bytes = handle.to_bytes();
+        assert_eq!(Handle::from_bytes(&bytes), Some(handle));
+        assert_eq!(Handle::from_bytes(&[0; Handle::BYTES]), None);
+        let mut dirty = bytes;
+        dirty[Handle::BYTES - 1] = 1;
+        assert_eq!(Handle::from_bytes(&dirty), None, "bytes behind the end");
+        let mut long = bytes;
+        long[0] = 65;
+        assert_eq!(Handle::from_bytes(&long), None, "longer than there is room");
+    }
+
+    /// Through a rename, and never to the file that comes after it.
+    #[test]
+    fn a_handle_opens_its_inode_and_no_other() {
+        for kind in FsKind::ALL {
+            let Some(fs) = LoopFs::new("a_handle_opens_its_inode_and_no_other", kind) else {
+                continue;
+            };
+            let path = fs.path().join("f");
+            std::fs::write(&path, b"first").expect("write");
+            let handle = Handle::of(File::open(&path).expect("open")).expect("handle");
+            std::fs::rename(&path, fs.path().join("g")).expect("rename");
+            let root = File::open(fs.path()).expect("open");
+            let opened = handle.open(&root, OFlags::RDWR).expect("open by handle");
+            assert_eq!(std::io::read_to_string(&opened).expect("read"), "first");
+            assert_eq!(Handle::of(&opened).expect("handle"), handle);
+            let flags = rustix::io::fcntl_getfd(&opened).expect("flags");
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+            drop(opened);
+            std::fs::remove_file(fs.path().join("g")).expect("remove");
+            std::fs::write(&path, b"second").expect("write");
+            let error = handle.open(&root, OFlags::RDONLY).expect_err("it is gone");
+            assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{kind:?}");
+        }
     }
 }

@@ -11,19 +11,25 @@
 //! caller can tell `ENOSPC` from `EACCES`; rooms above add the path.
 
 pub mod blocks;
+pub mod child;
+pub mod descriptors;
 pub mod fanotify;
 pub mod handle;
 pub mod identity;
 pub mod lease;
+pub mod local_socket;
 pub mod lock;
 pub mod mounts;
 pub mod owner_write;
+pub mod private_mount;
 pub mod process;
 pub mod relpath;
 pub mod signals;
+pub mod slots;
 pub mod space;
 pub mod stat;
 pub mod tree;
+pub mod wait;
 pub mod xattrs;
 
 pub use handle::{file_ident, generation};
