@@ -16,14 +16,17 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::{Output, escaped_path};
 use super::progress::{Detail, Progress};
+use super::report;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigPaths, StoreSection};
+use crate::guard::client::{self, Client};
 use crate::monitor::Stop;
 use crate::os::{lock::LockError, lock::RunLock, process, signals::StopSignal};
 use crate::policy::PolicySet;
 use crate::state::{RootRow, StateDb};
 use crate::store::{self, Capabilities, Store, StoreOptions};
 use crate::units;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,7 @@ pub struct Context {
     pub clock: Clock,
     pub stop: Stop,
     pub progress: Progress,
+    looked_through: Cell<bool>,
     _signals: StopSignal,
 }
 
@@ -53,7 +57,8 @@ impl Context {
             (false, _) => Detail::Verbose,
         };
         let progress = Progress::new(out.clone(), detail);
-        Ok(Self { global, out, clock: clock()?, stop, progress, _signals: signals })
+        let looked_through = Cell::new(false);
+        Ok(Self { global, out, clock: clock()?, stop, progress, looked_through, _signals: signals })
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -96,7 +101,9 @@ impl Context {
             }
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
-        Config::parse(&path.to_string_lossy(), &text).map_err(Error::Config)
+        let config = Config::parse(&path.to_string_lossy(), &text).map_err(Error::Config)?;
+        self.look_through_guard(&config);
+        Ok(config)
     }
 
     /// The directory of the rules in force; the default one where nothing is
@@ -131,28 +138,37 @@ impl Context {
 
     /// The store; what it was found to do comes from the state DB.
     pub fn store(&self, config: &Config, state: Option<&StateDb>) -> Result<Box<dyn Store>, Error> {
-        let mut options = self.store_options(&config.store);
-        let recorded = state.map(capabilities).transpose()?.flatten();
-        options.conditional_create = recorded.map(|found| found.conditional_create);
-        Ok(store::open(&options)?)
+        open_store(&config.store, state, &self.stop)
     }
 
     /// The store's options out of the configuration; a stop ends its waits.
     pub fn store_options(&self, section: &StoreSection) -> StoreOptions {
-        let mut options = StoreOptions::new(&section.url);
-        options.endpoint.clone_from(&section.endpoint);
-        options.region.clone_from(&section.region);
-        options.path_style = section.path_style.then_some(true);
-        options.storage_class.clone_from(&section.storage_class);
-        options.sse.clone_from(&section.sse);
-        options.checksums = match section.checksums {
-            config::Checksums::Always => store::Checksums::Always,
-            config::Checksums::WhenRequired => store::Checksums::WhenRequired,
-        };
-        options.bandwidth_bytes_per_s = section.bandwidth;
-        options.concurrency = section.concurrency.unwrap_or(options.concurrency);
-        options.stop = self.stop.clone();
-        options
+        store_options(section, &self.stop)
+    }
+
+    /// The guard that watches the roots, if one does. From then on this process
+    /// looks at them through the guard's own mounts, so that no look at a stub
+    /// recalls it.
+    pub fn guard(&self, config: &Config) -> Result<Option<Client>, Error> {
+        let locks = config.state_dir.join("locks");
+        if !process::is_root()
+            || client::holder(&locks).map_err(Error::io("look at", &locks))?.is_none()
+        {
+            return Ok(None);
+        }
+        Ok(Some(Client::connect(&config.guard.run_dir)?))
+    }
+
+    /// For commands that only look; one that cannot reach the guard says so and
+    /// goes on.
+    fn look_through_guard(&self, config: &Config) {
+        if self.looked_through.replace(true) {
+            return;
+        }
+        if let Err(error) = self.guard(config) {
+            let lines = report::lines(&error).join("; ");
+            self.progress.warn(&format!("what opens a stub now recalls it: {lines}"));
+        }
     }
 
     /// Locks these roots for this run; [`Error::Locked`] names who has one.
@@ -172,6 +188,47 @@ pub fn capabilities(state: &StateDb) -> Result<Option<Capabilities>, Error> {
     let text = state.setting(CAPABILITIES_SETTING)?;
     // A later version's findings that this one cannot read are no findings.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Opens the store of the configuration.
+pub fn open_store(
+    section: &StoreSection,
+    state: Option<&StateDb>,
+    stop: &Stop,
+) -> Result<Box<dyn Store>, Error> {
+    let mut options = store_options(section, stop);
+    let recorded = state.map(capabilities).transpose()?.flatten();
+    options.conditional_create = recorded.map(|found| found.conditional_create);
+    Ok(store::open(&options)?)
+}
+
+fn store_options(section: &StoreSection, stop: &Stop) -> StoreOptions {
+    let mut options = StoreOptions::new(&section.url);
+    options.endpoint.clone_from(&section.endpoint);
+    options.region.clone_from(&section.region);
+    options.path_style = section.path_style.then_some(true);
+    options.storage_class.clone_from(&section.storage_class);
+    options.sse.clone_from(&section.sse);
+    options.checksums = match section.checksums {
+        config::Checksums::Always => store::Checksums::Always,
+        config::Checksums::WhenRequired => store::Checksums::WhenRequired,
+    };
+    options.bandwidth_bytes_per_s = section.bandwidth;
+    options.concurrency = section.concurrency.unwrap_or(options.concurrency);
+    options.stop = stop.clone();
+    options
+}
+
+/// As [`acquire`], for a lock that others only look at: who looks holds it for
+/// an instant.
+pub fn acquire_soon(path: &Path) -> Result<RunLock, Error> {
+    for _ in 0..20 {
+        match acquire(path) {
+            Err(Error::Locked { .. }) => std::thread::sleep(std::time::Duration::from_millis(25)),
+            acquired => return acquired,
+        }
+    }
+    acquire(path)
 }
 
 /// Takes a lock that an ending process gives back.

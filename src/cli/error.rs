@@ -48,6 +48,12 @@ pub enum Error {
     Verify(#[from] crate::verify::Error),
     #[error(transparent)]
     Scan(#[from] crate::scan::Error),
+    #[error(transparent)]
+    Guard(#[from] crate::site::GuardError),
+    #[error(transparent)]
+    Keeper(#[from] crate::guard::keeper::Error),
+    #[error("the configuration of the guard is not usable here")]
+    Admission(#[from] crate::guard::admission::AdmissionError),
 }
 
 impl Error {

@@ -41,7 +41,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    log_to_stderr(cli.global.verbose);
+    // The guard speaks as a service does: what it begins and ends, too.
+    let at_least = u8::from(matches!(cli.command, args::Command::RecallGuard(_)));
+    log_to_stderr(cli.global.verbose.max(at_least));
     let out = Output::stdout(cli.global.json, cli.global.quiet);
     let ended = Context::new(cli.global.clone(), out.clone())
         .and_then(|context| command::run(&context, &cli.command).map(|end| context.conclude(end)));

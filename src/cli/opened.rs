@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::ids::StoreId;
 use crate::manifest::StoreDescriptor;
 use crate::os::process;
-use crate::site::{Ground, Leases, Site};
+use crate::site::{Ground, Guard, Leases, Site};
 use crate::state::RootRow;
 use crate::store::{self, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
 use std::path::Path;
@@ -39,6 +39,7 @@ pub fn with_site<T>(
         Catalog::Written => Some(context::acquire(&config.state_dir.join("locks/catalog.lock"))?),
         Catalog::Untouched => None,
     };
+    let mut guard = context.guard(config)?;
     let state = context.state(config)?;
     let store = context.store(config, Some(&state))?;
     let protection = protection(config, &*store, state.store_id())?;
@@ -59,7 +60,7 @@ pub fn with_site<T>(
         memory_bytes: config.upload.memory_bytes,
         connections: config.store.concurrency.unwrap_or(4).max(1),
         custody: &Leases,
-        guard: None,
+        guard: guard.as_mut().map(|guard| guard as &mut dyn Guard),
     };
     work(&mut site)
 }
@@ -72,6 +73,7 @@ pub fn with_ground<T>(
     work: impl FnOnce(&mut Ground<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let _locks = context.lock(config, roots)?;
+    let mut guard = context.guard(config)?;
     let mut state = context.state(config)?;
     work(&mut Ground {
         state: &mut state,
@@ -79,7 +81,7 @@ pub fn with_ground<T>(
         stop: &context.stop,
         clock: context.clock,
         custody: &Leases,
-        guard: None,
+        guard: guard.as_mut().map(|guard| guard as &mut dyn Guard),
     })
 }
 
@@ -119,7 +121,11 @@ pub fn no_store(store: &dyn Store) -> store::Error {
 }
 
 /// The keys of the store; an error if it is another store than `expected`.
-fn protection(config: &Config, store: &dyn Store, expected: StoreId) -> Result<Protection, Error> {
+pub fn protection(
+    config: &Config,
+    store: &dyn Store,
+    expected: StoreId,
+) -> Result<Protection, Error> {
     let descriptor = descriptor(store)?;
     if descriptor.store_id != expected {
         let what = format!(

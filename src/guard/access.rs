@@ -5,9 +5,10 @@
 //! first needed, and the store again when it could not be had: a guard whose
 //! store is down keeps watching, and denies.
 
+use super::admission::Admission;
 use crate::chunk::Protection;
 use crate::ids::{NodeId, StoreId};
-use crate::state::{RootId, StateDb};
+use crate::state::StateDb;
 use crate::store::{Capabilities, Store};
 use std::error::Error;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub trait Access: Send + Sync {
     fn state_read_only(&self) -> Result<StateDb, Trouble>;
     fn state_path(&self) -> PathBuf;
     fn store(&self) -> Result<OpenStore, Trouble>;
+    /// Who may recall.
+    fn admission(&self) -> Result<Admission, Trouble>;
     /// Threads for each recall or batch.
     fn workers(&self) -> usize;
     fn connections(&self) -> usize;
@@ -40,12 +43,11 @@ pub struct OpenStore {
 pub struct Shared {
     pub access: Box<dyn Access>,
     store: Mutex<Option<Arc<OpenStore>>>,
-    pub roots: Vec<RootId>,
 }
 
 impl Shared {
-    pub fn new(access: Box<dyn Access>, roots: Vec<RootId>) -> Self {
-        Self { access, store: Mutex::new(None), roots }
+    pub fn new(access: Box<dyn Access>) -> Self {
+        Self { access, store: Mutex::new(None) }
     }
 
     /// Asks a store that does not answer anew each time; who asks meanwhile

@@ -5,20 +5,20 @@
 //! but to tell. A file system that is mounted by the guard has none.
 
 use super::watched::Watched;
-use crate::os::processes::{self, How};
+use crate::os::open_stubs::{Held, open_stubs};
 use crate::os::xattrs;
 
 /// Logs each of them.
 pub fn report(watched: &Watched) {
     let devices: Vec<u64> = watched.roots.iter().filter_map(|root| root.dev().ok()).collect();
     let is_ours = |dev: u64| devices.contains(&dev);
-    match processes::open_stubs(&is_ours, xattrs::TRUSTED_MARKER) {
-        Ok(found) => {
-            for open in found {
+    match open_stubs(&is_ours, xattrs::TRUSTED_MARKER) {
+        Ok(open) => {
+            for open in open.found {
                 let program = open.exe.unwrap_or_default();
                 let how = match open.how {
-                    How::Descriptor(_) => "has it open",
-                    How::Mapping => "has it mapped",
+                    Held::Descriptor(_) => "has it open",
+                    Held::Mapping => "has it mapped",
                 };
                 tracing::warn!(
                     pid = open.pid, program = %program.display(), path = %open.path.display(),

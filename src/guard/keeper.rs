@@ -17,9 +17,11 @@ use super::slots::Slots;
 use super::watched::Watched;
 use crate::clock::{Clock, Stopwatch};
 use crate::config::GuardSection;
-use crate::os::child::{self, ChildProcess, Fork, SignalFd};
+use crate::os::child::{self, ChildProcess, Fork};
 use crate::os::fanotify::Group;
 use crate::os::service_manager;
+use crate::os::wait::{self, SignalFd};
+use rustix::process::Signal;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -73,7 +75,8 @@ pub fn keep(
     keeper: &Keeper,
     access: &dyn Fn() -> Box<dyn super::access::Access>,
 ) -> Result<Ended, Error> {
-    let signals = SignalFd::of(&[libc::SIGTERM, libc::SIGINT]).map_err(Error::io("watch for signals"))?;
+    let signals =
+        wait::signal_fd(&[libc::SIGTERM, libc::SIGINT]).map_err(Error::io("watch for signals"))?;
     let mut ready_once = false;
     let mut pause = Duration::ZERO;
     loop {
@@ -85,7 +88,8 @@ pub fn keep(
             }
             Fork::Parent(process) => {
                 drop(theirs);
-                let mut shift = Shift { process, talk: ours, heard: Stopwatch::start(), ready: false };
+                let mut shift =
+                    Shift { process, talk: ours, heard: Stopwatch::start(), ready: false };
                 match shift.watch(&signals)? {
                     End::OnPurpose => return Ok(Ended::Stopped),
                     End::HandedOver => return Ok(Ended::HandedOver),
@@ -151,17 +155,15 @@ enum End {
 impl Shift {
     fn watch(&mut self, signals: &SignalFd) -> Result<End, Error> {
         loop {
-            let called = child::wait_readable(
-                &[self.talk.as_fd(), signals.as_fd(), self.process.as_fd()],
-                TICK,
-            )
-            .map_err(Error::io("wait for the guard"))?;
+            let called = [self.talk.as_fd(), signals.as_fd(), self.process.as_fd()];
+            let called = wait::readable(&called, Some(TICK));
+            let called = called.map_err(Error::io("wait for the guard"))?;
             if called[0]
                 && let Some(end) = self.listen()
             {
                 return Ok(end);
             }
-            if called[1] && signals.take().map_err(Error::io("read a signal"))?.is_some() {
+            if called[1] && signals.next().map_err(Error::io("read a signal"))?.is_some() {
                 if service_manager::keeps_descriptors() {
                     self.end_now();
                     return Ok(End::HandedOver);
@@ -184,7 +186,7 @@ impl Shift {
     }
 
     fn end_now(&mut self) {
-        let _ = self.process.kill(libc::SIGKILL);
+        let _ = self.process.kill(Signal::KILL);
         let _ = self.process.wait();
     }
 

@@ -9,16 +9,19 @@ use super::admission::{Admission, Verdict, Who};
 use super::inodes::{Inode, Inodes};
 use super::recorder::Record;
 use super::waiter::{Program, Waiter};
+use super::watched::Watched;
 use super::worker::waited_ms;
 use crate::clock::Clock;
-use crate::os::processes;
+use crate::os::processes::ProcessFacts;
+use crate::state::RootId;
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 /// The porter's thread.
 pub struct Porter {
     pub inodes: Arc<Inodes>,
-    pub admission: Arc<Mutex<Admission>>,
+    pub watched: Arc<Watched>,
+    pub admission: Mutex<Admission>,
     pub jobs: Sender<Inode>,
     pub records: Sender<Record>,
     pub clock: Clock,
@@ -39,7 +42,8 @@ impl Porter {
 
     fn vet(&self, mut waiter: Waiter) -> Option<Waiter> {
         let program = look(&waiter)?;
-        let bytes = waiter.pending.file().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
+        let bytes =
+            waiter.pending.file().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
         let who = Who {
             pid: program.pid,
             uid: program.uid,
@@ -60,13 +64,24 @@ impl Porter {
             Verdict::Deny { errno, why } => {
                 let name = waiter.name();
                 let latency_ms = waited_ms(&self.inodes, std::slice::from_ref(&waiter));
-                let record = Record::denied(&waiter, program, errno, &why, latency_ms, now_ns);
+                waiter.who = Some(program);
+                let roots = self.roots_of(&waiter);
+                let record = Record::denied(&waiter, roots, errno, &why, latency_ms, now_ns);
                 waiter.pending.deny(errno);
                 tracing::info!(path = %name.display(), "denied: {why}");
-                let _ = self.records.send(record);
+                if let Some(record) = record {
+                    let _ = self.records.send(record);
+                }
                 None
             }
         }
+    }
+}
+
+impl Porter {
+    fn roots_of(&self, waiter: &Waiter) -> Vec<RootId> {
+        let inode = waiter.pending.file().and_then(|file| Inode::of(file).ok());
+        inode.map_or(vec![], |inode| self.watched.roots_on(inode.dev))
     }
 }
 
@@ -75,13 +90,8 @@ impl Porter {
 fn look(waiter: &Waiter) -> Option<Program> {
     let pid = waiter.pending.pid();
     let Some(pidfd) = waiter.pending.pidfd() else { return Some(unknown(pid)) };
-    match processes::facts(pid, pidfd) {
-        Ok(facts) => Some(Program {
-            pid,
-            uid: facts.uid,
-            exe: facts.exe,
-            cgroup: facts.cgroup,
-        }),
+    match ProcessFacts::of(pid, pidfd) {
+        Ok(facts) => Some(Program { pid, uid: facts.uid, exe: facts.exe, cgroup: facts.cgroup }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(_) => Some(unknown(pid)),
     }

@@ -101,8 +101,8 @@ fn mount_watched(group: &Group, wanted: &NewMount) -> Result<(), Error> {
             .to_owned(),
     };
     let options = new_mount::parse_options(&wanted.options);
-    let mount = DetachedMount::create(&source, &fs_type, &options)
-        .map_err(Error::io("make the mount"))?;
+    let mount =
+        DetachedMount::create(&source, &fs_type, &options).map_err(Error::io("make the mount"))?;
     mark_file_system(group, mount.dir()).map_err(Error::io("mark the file system"))?;
     mount.attach(&wanted.target).map_err(Error::io("attach the mount"))
 }

@@ -118,7 +118,7 @@ impl Stranger {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        let _ = self.process.kill(libc::SIGKILL);
+        let _ = self.process.kill(rustix::process::Signal::KILL);
         let _ = self.process.wait();
     }
 }
@@ -210,7 +210,8 @@ impl<'r> Probe<'r> {
     fn make(root: &'r Root, number: u8) -> Result<Self, Unproven> {
         let failed = |source| Unproven::Make { path: root.row.path.clone(), source };
         let name = format!(".hsm-guard-probe-{}-{number}", process::pid());
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(root.dir(), name.as_str(), flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed(errno.into()))?;
         let file = File::from(file);
@@ -250,7 +251,8 @@ impl<'r> Probe<'r> {
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
         let dir = self.root.dir();
-        if let Err(error) = rustix::fs::unlinkat(dir.as_fd(), self.name.as_str(), AtFlags::empty()) {
+        if let Err(error) = rustix::fs::unlinkat(dir.as_fd(), self.name.as_str(), AtFlags::empty())
+        {
             tracing::warn!(%error, name = %self.name, "a probe file stays");
         }
     }

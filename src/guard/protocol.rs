@@ -33,7 +33,10 @@ pub enum Request {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    Hello { version: u32, roots: Vec<WatchedRoot> },
+    Hello {
+        version: u32,
+        roots: Vec<WatchedRoot>,
+    },
     Stubbed(Stubbed),
     Recalled(Recalled),
     Recovered(u64),

@@ -11,9 +11,9 @@ use super::worker::{Bench, Outcome, waited_ms};
 use crate::ids::FileIdent;
 use crate::os::file_ident;
 use crate::recall::Filled;
-use crate::state::{RecallRow, RootId, StateDb};
+use crate::state::{RECALLED, RecallRow, RootId, StateDb};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 /// One recall, or one that was denied.
@@ -32,35 +32,70 @@ const KEPT: usize = 100_000;
 impl Record {
     /// `None` where nothing was recalled and nobody denied.
     pub fn of(bench: &Bench, task: &Task, waiters: &[Waiter], outcome: &Outcome) -> Option<Self> {
-        let (bytes, stamps, outcome_text) = match outcome {
+        let (bytes, stamps, text) = match outcome {
             Outcome::Whole(Filled::Recalled { bytes, stat }) => {
-                (*bytes, Some((stat.ctime_ns, stat.mtime_ns)), "recalled".to_owned())
+                (*bytes, Some((stat.ctime_ns, stat.mtime_ns)), RECALLED.to_owned())
             }
             Outcome::Whole(_) => return None,
             Outcome::Failed(error) => (0, None, failed(error.errno(), error)),
             Outcome::Unavailable(error) => (0, None, failed(libc::EIO, &**error)),
         };
-        let first = waiters.first();
-        let who = first.and_then(|waiter| waiter.who.clone());
-        let ident = first.and_then(|w| w.pending.file()).and_then(|f| file_ident(f).ok());
-        let latency_ms = waited_ms(&bench.inodes, waiters);
-        let row = row(task.name.clone(), ident, who, latency_ms, bench.clock.now_ns());
+        let who = waiters.iter().find_map(|waiter| waiter.who.clone());
+        let ident = waiters.iter().find_map(ident_of)?;
         let (ctime_ns, mtime_ns) = stamps.unzip();
-        Some(Self(RecallRow { bytes, ctime_ns, mtime_ns, outcome: outcome_text, ..row }))
+        Some(Self(RecallRow {
+            at_ns: bench.clock.now_ns(),
+            ident,
+            roots: bench.watched.roots_on(task.inode.dev),
+            ctime_ns,
+            mtime_ns,
+            bytes,
+            latency_ms: waited_ms(&bench.inodes, waiters),
+            outcome: text,
+            ..of_program(who.as_ref())
+        }))
     }
 
     /// A program that the policy keeps out.
     pub fn denied(
         waiter: &Waiter,
-        who: Program,
+        roots: Vec<RootId>,
         errno: i32,
         why: &str,
         latency_ms: u64,
         now_ns: i64,
-    ) -> Self {
-        let ident = waiter.pending.file().and_then(|file| file_ident(file).ok());
-        let row = row(waiter.name(), ident, Some(who), latency_ms, now_ns);
-        Self(RecallRow { outcome: format!("{}: {why}", errno_name(errno)), ..row })
+    ) -> Option<Self> {
+        Some(Self(RecallRow {
+            at_ns: now_ns,
+            ident: ident_of(waiter)?,
+            roots,
+            latency_ms,
+            outcome: format!("{}: {why}", errno_name(errno)),
+            ..of_program(waiter.who.as_ref())
+        }))
+    }
+}
+
+fn ident_of(waiter: &Waiter) -> Option<FileIdent> {
+    waiter.pending.file().and_then(|file| file_ident(file).ok())
+}
+
+/// A row that says who, and nothing else yet.
+fn of_program(who: Option<&Program>) -> RecallRow {
+    let exe = who.and_then(|who| who.exe.as_deref()).unwrap_or(Path::new(""));
+    RecallRow {
+        at_ns: 0,
+        ident: FileIdent { ino: 0, generation: 0 },
+        roots: vec![],
+        ctime_ns: None,
+        mtime_ns: None,
+        bytes: 0,
+        latency_ms: 0,
+        pid: who.map_or(0, |who| who.pid.unsigned_abs()),
+        uid: who.map_or(u32::MAX, |who| who.uid),
+        exe: exe.to_string_lossy().into_owned(),
+        cgroup: who.and_then(|who| who.cgroup.clone()).unwrap_or_default(),
+        outcome: String::new(),
     }
 }
 
@@ -81,37 +116,13 @@ fn errno_name(errno: i32) -> &'static str {
     }
 }
 
-fn row(
-    path: PathBuf,
-    ident: Option<FileIdent>,
-    who: Option<Program>,
-    latency_ms: u64,
-    at_ns: i64,
-) -> RecallRow {
-    let who = who.unwrap_or(Program { pid: 0, uid: u32::MAX, exe: None, cgroup: None });
-    RecallRow {
-        at_ns,
-        path: Some(path).filter(|path| !path.as_os_str().is_empty()),
-        ident: ident.unwrap_or(FileIdent { ino: 0, generation: 0 }),
-        bytes: 0,
-        latency_ms,
-        pid: who.pid,
-        uid: who.uid,
-        exe: who.exe,
-        cgroup: who.cgroup,
-        outcome: String::new(),
-        ctime_ns: None,
-        mtime_ns: None,
-    }
-}
-
 /// Writes until nobody records any more.
-pub fn run(access: &dyn Access, roots: &[RootId], records: &Receiver<Record>) {
+pub fn run(access: &dyn Access, records: &Receiver<Record>) {
     let mut state: Option<StateDb> = None;
     let mut rows: Vec<RecallRow> = vec![];
     loop {
         let ended = gather(records, &mut rows);
-        if !rows.is_empty() && write(access, &mut state, roots, &mut rows) {
+        if !rows.is_empty() && write(access, &mut state, &mut rows) {
             continue;
         }
         if ended {
@@ -143,12 +154,7 @@ fn gather(records: &Receiver<Record>, rows: &mut Vec<RecallRow>) -> bool {
     false
 }
 
-fn write(
-    access: &dyn Access,
-    state: &mut Option<StateDb>,
-    roots: &[RootId],
-    rows: &mut Vec<RecallRow>,
-) -> bool {
+fn write(access: &dyn Access, state: &mut Option<StateDb>, rows: &mut Vec<RecallRow>) -> bool {
     if state.is_none() {
         match access.state() {
             Ok(opened) => *state = Some(opened),
@@ -156,7 +162,7 @@ fn write(
         }
     }
     let Some(db) = state.as_mut() else { return false };
-    match db.record_recalls(roots, rows) {
+    match db.record_recalls(rows) {
         Ok(()) => {
             rows.clear();
             true

@@ -18,7 +18,6 @@
 //! | service | other `hsm` processes | touches an inode without custody |
 
 use super::access::{Access, Shared};
-use super::admission::Admission;
 use super::deadlines::Deadlines;
 use super::inodes::Inodes;
 use super::porter::Porter;
@@ -157,8 +156,7 @@ fn try_start(
     let keeper_pid = process::parent_pid() as i32;
     let reader = Reader::start(Arc::clone(&inodes), slots.clone(), keeper_pid)?;
     watched.look_through()?;
-    let roots = watched.roots.iter().map(|root| root.row.id).collect();
-    let shared = Arc::new(Shared::new(access, roots));
+    let shared = Arc::new(Shared::new(access));
     let probes = Arc::new(Probes::default());
     start_threads(&section, &inodes, &watched, &shared, &probes, calls, clock)?;
     survivors::take_over(&group, &slots, &inodes, &watched, noted);
@@ -188,12 +186,13 @@ fn start_threads(
     probes: &Arc<Probes>,
     calls: crossbeam_channel::Receiver<super::inodes::Inode>,
     clock: Clock,
-) -> io::Result<()> {
+) -> Result<(), Trouble> {
     let (to_workers, jobs) = crossbeam_channel::unbounded();
     let (to_recorder, records) = crossbeam_channel::unbounded();
     let porter = Porter {
         inodes: Arc::clone(inodes),
-        admission: Arc::new(Mutex::new(Admission::new(section))),
+        watched: Arc::clone(watched),
+        admission: Mutex::new(shared.access.admission()?),
         jobs: to_workers,
         records: to_recorder.clone(),
         clock,
@@ -212,7 +211,8 @@ fn start_threads(
         spawn("worker", move || worker::run(&bench, &jobs))?;
     }
     let shared = Arc::clone(shared);
-    spawn("recorder", move || recorder::run(&*shared.access, &shared.roots, &records))
+    spawn("recorder", move || recorder::run(&*shared.access, &records))?;
+    Ok(())
 }
 
 fn start_service(

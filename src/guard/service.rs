@@ -74,9 +74,9 @@ impl<'g> Connection<'g> {
                 connection.pass(&to)?;
                 continue;
             }
-            let reply = connection.answer(request).unwrap_or_else(|error| {
-                Reply::Failed(causes(&*error).join(": "))
-            });
+            let reply = connection
+                .answer(request)
+                .unwrap_or_else(|error| Reply::Failed(causes(&*error).join(": ")));
             send(&mut to, &reply)?;
             if reply == Reply::Stopping {
                 guarding.end();
@@ -110,12 +110,16 @@ impl<'g> Connection<'g> {
         Ok(match request {
             Request::Hello { version } => self.greet(version),
             Request::Passages => unreachable!("it was answered by descriptors"),
-            Request::Stub { root, files } => Reply::Stubbed(
-                self.with_site(root, |site, dir| Ok(tier::stubbing::stub_requested(site, root, dir, &files)?))?,
-            ),
-            Request::Recall { root, work } => Reply::Recalled(
-                self.with_site(root, |site, dir| Ok(recall::recall_requested(site, root, dir, &work)?))?,
-            ),
+            Request::Stub { root, files } => {
+                Reply::Stubbed(self.with_site(root, |site, dir| {
+                    Ok(tier::stubbing::stub_requested(site, root, dir, &files)?)
+                })?)
+            }
+            Request::Recall { root, work } => {
+                Reply::Recalled(self.with_site(root, |site, dir| {
+                    Ok(recall::recall_requested(site, root, dir, &work)?)
+                })?)
+            }
             Request::Recover { root } => Reply::Recovered(self.recover(root)?),
             Request::Status => Reply::Status(self.guarding.status()),
             Request::Stop { force } => self.stop(force)?,
@@ -123,7 +127,8 @@ impl<'g> Connection<'g> {
     }
 
     fn root_dir(&self, root: RootId) -> Result<RootDir, Trouble> {
-        let watched = self.guarding.watched.root(root).ok_or("the guard does not watch this root")?;
+        let watched =
+            self.guarding.watched.root(root).ok_or("the guard does not watch this root")?;
         Ok(RootDir::open(&watched.row.path)?)
     }
 
@@ -199,7 +204,8 @@ pub fn exposed(guarding: &Guarding) -> Result<Vec<Exposed>, Trouble> {
         if !root.is_visible() {
             continue;
         }
-        let stubs = [FileState::Stub, FileState::Stubbing, FileState::Recalling, FileState::Damaged];
+        let stubs =
+            [FileState::Stub, FileState::Stubbing, FileState::Recalling, FileState::Damaged];
         let counts = state.counts(root.row.id)?.states;
         let (mut files, mut bytes) = (0, 0);
         for (found, more_files, more_bytes) in counts {

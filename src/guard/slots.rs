@@ -23,10 +23,10 @@ impl Slots {
         // for majors that do not exist).
         let Ok(file_system) = u32::try_from(inode.dev) else { return };
         let entry = Entry {
-            number: pending.number(),
+            event: pending.number(),
             mask: 0,
             pid: pending.pid(),
-            file_system,
+            fs_index: file_system,
             handle: *handle,
             arrived_ms: 0,
         };

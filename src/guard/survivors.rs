@@ -53,9 +53,9 @@ pub fn gather(group: &Group, slots: &Slots, generation: u32, nofile: u64) -> Vec
     let own = Range::of(generation, nofile);
     let mut noted = slots.0.in_use();
     noted.retain(|(slot, entry)| {
-        let kept = !own.holds(entry.number);
+        let kept = !own.holds(entry.event);
         if !kept {
-            let _ = group.answer(entry.number, Answer::Deny(libc::EIO));
+            let _ = group.answer(entry.event, Answer::Deny(libc::EIO));
             slots.0.release(*slot);
         }
         kept
@@ -64,7 +64,7 @@ pub fn gather(group: &Group, slots: &Slots, generation: u32, nofile: u64) -> Vec
         let before = Range::of(generation - 1, nofile);
         for number in before.first..before.end {
             let number = number as i32;
-            if !noted.iter().any(|(_, entry)| entry.number == number) {
+            if !noted.iter().any(|(_, entry)| entry.event == number) {
                 // Mostly there is no such event.
                 let _ = group.answer(number, Answer::Deny(libc::EIO));
             }
@@ -82,9 +82,9 @@ pub fn take_over(
     noted: Vec<(SlotId, Entry)>,
 ) {
     for (slot, entry) in noted {
-        let mut pending = Pending::inherited(group, entry.number, entry.pid);
+        let mut pending = Pending::inherited(group, entry.event, entry.pid);
         slots.inherit(&mut pending, slot);
-        let dev = u64::from(entry.file_system);
+        let dev = u64::from(entry.fs_index);
         match watched.open(&entry.handle, dev).and_then(|file| Inode::of(&file)) {
             Ok(inode) => inodes.admit_inherited(inode, entry.handle, pending),
             Err(error) => {

@@ -10,7 +10,7 @@ use crate::os::handle::Handle;
 use crate::os::mounts;
 use crate::os::private_mount::PrivateMount;
 use crate::os::tree::RootDir;
-use crate::state::RootRow;
+use crate::state::{RootId, RootRow};
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io;
@@ -76,9 +76,7 @@ impl Root {
 /// before a read only its opens are seen, and the answer is `false`.
 pub fn mark_file_system(group: &Group, dir: impl AsFd) -> io::Result<bool> {
     match group.mark_file_system(&dir, true) {
-        Err(error) if is_unsupported(&error) => {
-            group.mark_file_system(&dir, false).map(|()| false)
-        }
+        Err(error) if is_unsupported(&error) => group.mark_file_system(&dir, false).map(|()| false),
         marked => marked.map(|()| true),
     }
 }
@@ -113,7 +111,13 @@ impl Watched {
         handle.open(root.dir(), flags)
     }
 
-    pub fn root(&self, id: crate::state::RootId) -> Option<&Root> {
+    /// The roots that a file of this device can be in.
+    pub fn roots_on(&self, dev: u64) -> Vec<RootId> {
+        let on = |root: &&Root| root.dev().is_ok_and(|own| own == dev);
+        self.roots.iter().filter(on).map(|root| root.row.id).collect()
+    }
+
+    pub fn root(&self, id: RootId) -> Option<&Root> {
         self.roots.iter().find(|root| root.row.id == id)
     }
 

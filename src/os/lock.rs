@@ -101,7 +101,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("lock");
         let held = RunLock::acquire(&path, "pid 1 boot a").expect("free");
-        assert!(matches!(RunLock::look(&path), Err(LockError::Held { by }) if by == "pid 1 boot a"));
+        assert!(
+            matches!(RunLock::look(&path), Err(LockError::Held { by }) if by == "pid 1 boot a")
+        );
         drop(held);
         RunLock::look(&path).expect("free");
         RunLock::acquire(&path, "pid 2 boot a").expect("still free");

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod policy_fields;
 pub mod recall;
+pub mod recall_guard;
 pub mod scan;
 pub mod status;
 pub mod stub;
@@ -66,6 +67,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Upload(args) => upload::run(context, args),
         Command::Stub(args) => stub::run(context, args),
         Command::Recall(args) => recall::run(context, args),
+        Command::RecallGuard(args) => recall_guard::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Ls(args) => ls::run(context, args),
@@ -91,6 +93,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Upload(_) => "upload",
         Command::Stub(_) => "stub",
         Command::Recall(_) => "recall",
+        Command::RecallGuard(_) => "recall-guard",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
         Command::Ls(_) => "ls",

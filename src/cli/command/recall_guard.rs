@@ -1,0 +1,190 @@
+//! `hsm recall-guard`: hold every program that opens a stub until it is whole.
+
+use super::Outcome;
+use crate::cli::accounts::Accounts;
+use crate::cli::context::{self, Context};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::opened;
+use crate::cli::output::escaped_path;
+use crate::config::Config;
+use crate::guard::access::{Access, OpenStore, Trouble};
+use crate::guard::admission::{Admission, AdmissionError};
+use crate::guard::client::{self, Client};
+use crate::guard::keeper::{self, Ended};
+use crate::guard::prepare::{NewMount, Task, prepare};
+use crate::guard::protocol::{Exposed, Reply, Request};
+use crate::monitor::Stop;
+use crate::os::process;
+use crate::state::{RootRow, StateDb};
+use crate::units::format_size;
+use clap::Args;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  hsm recall-guard
+  hsm recall-guard --mount /dev/vg0/media /srv/media --options noatime
+  hsm recall-guard --stop";
+
+/// Recall stubs when programs open them
+///
+/// Watches the file systems of all roots: a program that opens a stub waits
+/// until the file is whole, durable and verified, and then reads it as if it had
+/// never been away. If that cannot be, the program gets an error, never zeros.
+/// It runs until it is stopped; give it to systemd (hsm-recall-guard.service).
+///
+/// While it runs, `hsm tier` and `hsm stub` free blocks through it. It refuses to
+/// stop as long as a mounted file system holds stubs: unmount it, recall them,
+/// or use --force.
+///
+/// The file system that holds the system, hsm's own state, store or program is
+/// not watched unless --allow-system-fs says so.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct RecallGuardArgs {
+    /// Mount SOURCE at TARGET, watched before any program can see it
+    #[arg(long, num_args = 2, value_names = ["SOURCE", "TARGET"])]
+    pub mount: Vec<PathBuf>,
+
+    /// The type of the file system to mount [default: as found on SOURCE]
+    #[arg(long = "type", value_name = "TYPE", requires = "mount")]
+    pub fs_type: Option<String>,
+
+    /// Options of the mount, as in fstab
+    #[arg(short, long, value_name = "OPTIONS", default_value = "", requires = "mount")]
+    pub options: String,
+
+    /// Watch also file systems that the system or hsm itself needs
+    #[arg(long)]
+    pub allow_system_fs: bool,
+
+    /// Ask the guard that runs to stop; says what would read as zeros
+    #[arg(long, conflicts_with_all = ["mount", "allow_system_fs"])]
+    pub stop: bool,
+
+    /// With --stop: even if stubs read as zeros from then on
+    #[arg(long, requires = "stop")]
+    pub force: bool,
+}
+
+pub fn run(context: &Context, args: &RecallGuardArgs) -> Result<Outcome, Error> {
+    let config = context.config()?;
+    if args.stop {
+        return stop(context, &config, args.force);
+    }
+    if !process::can_use_trusted_xattrs() {
+        return Err(Error::refused(
+            "only root can hold other programs back",
+            "sudo hsm recall-guard, or hsm recall for your own trees",
+        ));
+    }
+    let roots = context.state_read_only(&config)?.roots()?;
+    if roots.is_empty() {
+        return Err(Error::NotInitialised("no root is registered".into()));
+    }
+    admission(&config)?;
+    let guard_lock = config.state_dir.join("locks").join(client::LOCK);
+    // No run may be at work: it would not know of the guard.
+    let runs = context.lock(&config, &roots)?;
+    let _guard = context::acquire_soon(&guard_lock)?;
+    let task = Task {
+        roots: roots.clone(),
+        mounts: mounts(args),
+        section: config.guard.clone(),
+        clock: context.clock,
+    };
+    let keeper = prepare(task)?;
+    drop(runs);
+    let access = || -> Box<dyn Access> {
+        Box::new(FromConfig { config: config.clone(), stop: context.stop.clone() })
+    };
+    let ended = keeper::keep(&keeper, &access)?;
+    if ended == Ended::HandedOver {
+        context.out.remark("programs wait for the next guard")?;
+    }
+    Ok(Outcome::done().with("handed_over", ended == Ended::HandedOver))
+}
+
+fn mounts(args: &RecallGuardArgs) -> Vec<NewMount> {
+    let pairs = args.mount.chunks_exact(2);
+    let mount = |pair: &[PathBuf]| NewMount {
+        source: pair[0].clone(),
+        target: pair[1].clone(),
+        fs_type: args.fs_type.clone(),
+        options: args.options.clone(),
+    };
+    pairs.map(mount).collect()
+}
+
+fn admission(config: &Config) -> Result<Admission, AdmissionError> {
+    Accounts::read().with_names(|names| Admission::new(&config.guard, names.uid))
+}
+
+fn stop(context: &Context, config: &Config, force: bool) -> Result<Outcome, Error> {
+    let locks = config.state_dir.join("locks");
+    if client::holder(&locks).map_err(Error::io("look at", &locks))?.is_none() {
+        context.out.remark("no guard runs")?;
+        return Ok(Outcome::done());
+    }
+    let mut client = Client::connect(&config.guard.run_dir)?;
+    match client.ask(&Request::Stop { force })? {
+        Reply::StopRefused(exposed) => {
+            for Exposed { path, files, bytes } in &exposed {
+                let (path, bytes) = (escaped_path(&path.to_path()), format_size(*bytes));
+                let text = format!("{path}: {files} stubs ({bytes}) would read as zeros");
+                context.progress.warn(&text);
+            }
+            Err(Error::refused(
+                "the guard stays: programs would read zeros",
+                "umount the file system, hsm recall -r, or --stop --force",
+            ))
+        }
+        _ => {
+            context.out.remark("the guard has stopped")?;
+            Ok(Outcome::new(Exit::Done))
+        }
+    }
+}
+
+/// What the guard's process opens, by the configuration that it was started
+/// with.
+struct FromConfig {
+    config: Config,
+    stop: Stop,
+}
+
+impl Access for FromConfig {
+    fn state(&self) -> Result<StateDb, Trouble> {
+        Ok(StateDb::open(&self.state_path())?)
+    }
+
+    fn state_read_only(&self) -> Result<StateDb, Trouble> {
+        Ok(StateDb::open_read_only(&self.state_path())?)
+    }
+
+    fn state_path(&self) -> PathBuf {
+        context::state_file(&self.config.state_dir)
+    }
+
+    fn store(&self) -> Result<OpenStore, Trouble> {
+        let state = self.state_read_only()?;
+        let store = context::open_store(&self.config.store, Some(&state), &self.stop)?;
+        let protection = opened::protection(&self.config, &*store, state.store_id())?;
+        let capabilities = context::capabilities(&state)?.unwrap_or_default();
+        let (store_id, node_id) = (state.store_id(), state.node_id());
+        Ok(OpenStore { store, protection, capabilities, store_id, node_id })
+    }
+
+    fn admission(&self) -> Result<Admission, Trouble> {
+        Ok(admission(&self.config)?)
+    }
+
+    fn workers(&self) -> usize {
+        self.config.upload.threads.unwrap_or_else(process::available_cores).max(1)
+    }
+
+    fn connections(&self) -> usize {
+        self.config.store.concurrency.unwrap_or(4).max(1)
+    }
+}
