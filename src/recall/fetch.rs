@@ -5,22 +5,30 @@
 //! transfer is likelier than a broken copy) before its file fails.
 
 use super::layout::{Part, Run, runs};
-use super::{Error, FileError, Fill};
+use super::{Error, FileError};
 use crate::chunk::{self, Decoder};
 use crate::ids::ChunkId;
+use crate::manifest::Content;
 use crate::site::{Catalog, Site, pack_key};
 use crate::store::{self, Store};
+use crate::stub::Filler;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+/// One file being filled.
+pub(super) struct Filling<'f> {
+    pub content: &'f Content,
+    pub filler: &'f Filler,
+}
+
 /// Fills every file of the batch; one outcome per file, in order.
 pub(super) fn fill_all(
     site: &mut Site<'_>,
     catalog: &mut Catalog,
-    fills: &[Fill],
+    fills: &[Filling<'_>],
 ) -> Result<Vec<Result<(), FileError>>, Error> {
     let mut errors: Vec<Option<FileError>> = Vec::with_capacity(fills.len());
     let mut parts = vec![];
@@ -61,7 +69,7 @@ pub(super) fn fill_all(
 fn places(
     site: &mut Site<'_>,
     catalog: &mut Catalog,
-    fill: &Fill,
+    fill: &Filling<'_>,
     file: usize,
 ) -> Result<Result<Vec<Part>, FileError>, Error> {
     let ids: Vec<ChunkId> = fill.content.chunk_ids().collect();
@@ -91,7 +99,7 @@ fn places(
 struct Shared<'a> {
     store: &'a dyn Store,
     site_stop: &'a crate::monitor::Stop,
-    fills: &'a [Fill],
+    fills: &'a [Filling<'a>],
     errors: &'a Mutex<Vec<Option<FileError>>>,
 }
 

@@ -8,7 +8,8 @@
 //! or a chunk that cannot be had, and it is left for a person to decide.
 //!
 //! A write lease is held from before the comparison until after the punch, so
-//! that what was compared is what is freed.
+//! that what was compared is what is freed; also under a guard, whose own work
+//! on files raises no events.
 
 use super::{Error, FileError};
 use crate::chunk::{self, ChunkSlot, Decoder};
@@ -60,7 +61,7 @@ pub(super) fn discard(
 }
 
 fn in_use() -> FileError {
-    FileError::Conflict("it holds local data and a program has it open".to_owned())
+    FileError::InUse("it holds local data and a program has it open")
 }
 
 struct Comparison<'a, 's> {

@@ -1,26 +1,109 @@
-//! What is asked to be recalled, and whether that may be done.
+//! What is asked to be recalled, and what it turns out to be.
+//!
+//! A file is opened first, kept from others next ([`crate::site::Custody`]), and
+//! only then looked at: what is seen before that may be another thread's work
+//! half-way.
 
-use super::{Error, FileError, Fill, Options, residue};
+use super::residue;
+use super::{Error, FileError, Options};
+use crate::ids::FileIdent;
 use crate::manifest::Content;
 use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::os::{blocks, file_ident};
+use crate::policy::FileState;
 use crate::site::{Catalog, Site};
 use crate::state::ManagedRow;
-use crate::stub::{self, Marker, MarkerSpace, Placement, begin_fill};
+use crate::stub::{self, Filler, Marker, MarkerSpace, Placement, begin_fill};
 use std::fs::File;
 use std::io;
-
-/// What a marker on the wrong inode tells a person.
-const FOREIGN: &str = "it is a copy of a stub without its data; recall the original and copy it \
-                       again, or remove the attribute trusted.hsm (user.hsm) if its bytes are right";
+use std::path::Path;
 
 /// A file to recall; `row` is what the state DB knows of it.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub path: RelPath,
     pub row: Option<ManagedRow>,
+}
+
+/// What a file is, as far as a recall cares.
+pub(super) enum Look {
+    Resident,
+    /// It carried a marker, now taken off, but all its bytes were local.
+    Whole,
+    Stub(Marker),
+    /// Local data stand where a stub has its hole.
+    Changed {
+        marker: Marker,
+        why: String,
+    },
+}
+
+/// Looks at a file that nobody else works on, and ends what a crash left of an
+/// earlier work on it. `name` is for people.
+pub(super) fn look(file: &File, space: MarkerSpace, name: &Path) -> Result<Look, FileError> {
+    match stub::recover(file, space)? {
+        Placement::Resident => Ok(Look::Resident),
+        Placement::Stub(marker) => Ok(Look::Stub(marker)),
+        // Its blocks were never freed, or it was truncated to nothing and
+        // written anew: the local bytes are the file.
+        Placement::Marked(_) | Placement::Rewritten(_) => {
+            stub::drop_marker(file, space)?;
+            Ok(Look::Whole)
+        }
+        Placement::Changed { marker, why } => Ok(Look::Changed { marker, why }),
+        Placement::Foreign(marker) => foreign(file, space, &marker, name),
+        other => Err(FileError::Conflict(format!("it is {}", other.describe()))),
+    }
+}
+
+/// A marker that was copied here with a file's attributes. With all the bytes
+/// there it means nothing; over a hole nobody knows whether the hole was meant.
+fn foreign(
+    file: &File,
+    space: MarkerSpace,
+    marker: &Marker,
+    name: &Path,
+) -> Result<Look, FileError> {
+    let size_bytes = statx_fd(file).map_err(FileError::Open)?.size_bytes;
+    if !blocks::is_all_data(file, size_bytes).map_err(FileError::Open)? {
+        return Err(FileError::Foreign { name: name.to_owned() });
+    }
+    let (ino, generation) = (marker.ident.ino, marker.ident.generation);
+    tracing::warn!(file = %name.display(), ino, generation, "whole, so another's marker goes");
+    stub::drop_marker(file, space)?;
+    Ok(Look::Whole)
+}
+
+/// A target, open.
+pub(super) struct Named {
+    pub path: RelPath,
+    pub row: Option<ManagedRow>,
+    pub ident: FileIdent,
+    /// About what a recall will write.
+    pub missing_bytes: u64,
+    file: File,
+}
+
+/// Opens the file, and makes sure that it is the one that was meant.
+pub(super) fn open(root: &RootDir, target: Target) -> Result<Named, FileError> {
+    let Target { path, row } = target;
+    let file = root.open_write(&path).map_err(FileError::Open)?;
+    let ident = file_ident(&file).map_err(FileError::Open)?;
+    if row.as_ref().is_some_and(|row| row.ident != ident) {
+        return Err(FileError::Replaced);
+    }
+    let stat = statx_fd(&file).map_err(FileError::Open)?;
+    let missing_bytes = stat.size_bytes.saturating_sub(stat.allocated_bytes);
+    Ok(Named { path, row, ident, missing_bytes, file })
+}
+
+/// What a target turned out to be.
+pub(super) enum Opening {
+    Resident,
+    Whole,
+    Stub(Box<Found>),
 }
 
 /// A stub, opened, with its valid marker.
@@ -46,55 +129,57 @@ pub(super) struct Opened {
     pub content: Content,
 }
 
-/// What a target turned out to be.
-pub(super) enum Opening {
-    Resident,
-    /// It carried a marker, now taken off, but all its bytes were local.
-    Whole,
-    Stub(Box<Found>),
+impl Named {
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Reads the marker.
+    pub fn inspect(
+        self,
+        root: &RootDir,
+        space: MarkerSpace,
+        options: Options,
+    ) -> Result<Opening, FileError> {
+        let Self { path, row, file, .. } = self;
+        let mut residue = false;
+        let marker = match look(&file, space, &path.to_path(root.path()))? {
+            Look::Resident => return Ok(Opening::Resident),
+            Look::Whole => return Ok(Opening::Whole),
+            Look::Stub(marker) => marker,
+            Look::Changed { marker, .. } if options.discard_local => {
+                empty(&file, &marker).map_err(FileError::Write)?;
+                marker
+            }
+            Look::Changed { marker, why } => {
+                let size_bytes = statx_fd(&file).map_err(FileError::Open)?.size_bytes;
+                if size_bytes != marker.size_bytes {
+                    return Err(residue::written_over(&why));
+                }
+                residue = true;
+                marker
+            }
+        };
+        let vouched = is_vouched(space, &marker, row.as_ref());
+        Ok(Opening::Stub(Box::new(Found { path, row, file, marker, residue, vouched })))
+    }
 }
 
-/// Opens the file and reads its marker.
-pub(super) fn open(
-    root: &RootDir,
-    space: MarkerSpace,
-    target: Target,
-    options: Options,
-) -> Result<Opening, FileError> {
-    let Target { path, row } = target;
-    let file = root.open_write(&path).map_err(FileError::Open)?;
-    let ident = file_ident(&file).map_err(FileError::Open)?;
-    if row.as_ref().is_some_and(|row| row.ident != ident) {
-        return Err(FileError::Replaced);
-    }
-    let mut residue = false;
-    let marker = match stub::recover(&file, space)? {
-        Placement::Resident => return Ok(Opening::Resident),
-        Placement::Stub(marker) => marker,
-        // Its blocks were never freed, or it was truncated to nothing and
-        // written anew: the local bytes are the file.
-        Placement::Marked(_) | Placement::Rewritten(_) => {
-            stub::drop_marker(&file, space)?;
-            return Ok(Opening::Whole);
-        }
-        Placement::Changed { marker, .. } if options.discard_local => {
-            empty(&file, &marker).map_err(FileError::Write)?;
-            marker
-        }
-        Placement::Changed { marker, why } => {
-            let size_bytes = statx_fd(&file).map_err(FileError::Open)?.size_bytes;
-            if size_bytes != marker.size_bytes {
-                return Err(residue::written_over(&why));
-            }
-            residue = true;
-            marker
-        }
-        Placement::Foreign(_) => return Err(FileError::Conflict(FOREIGN.into())),
-        other => return Err(FileError::Conflict(format!("it is {}", other.describe()))),
-    };
-    let recorded = row.as_ref().and_then(|row| row.content);
-    let vouched = space == MarkerSpace::Trusted || recorded == Some(marker.content);
-    Ok(Opening::Stub(Box::new(Found { path, row, file, marker, residue, vouched })))
+/// Whether the marker needs no other witness than the state DB.
+pub(super) fn is_vouched(space: MarkerSpace, marker: &Marker, row: Option<&ManagedRow>) -> bool {
+    let recorded = row.and_then(|row| row.content);
+    space == MarkerSpace::Trusted || recorded == Some(marker.content)
+}
+
+/// Puts the mtime back that a punch or a fill moved that died half-way; the
+/// state DB has it.
+pub(super) fn restore_mtime(file: &File, row: &ManagedRow) -> Result<(), FileError> {
+    blocks::set_times(file, None, Some(row.mtime_ns)).map_err(FileError::Write)
+}
+
+/// Some run was at work on the file and did not say how it ended.
+pub(super) fn is_half_way(row: &ManagedRow) -> bool {
+    matches!(row.state, FileState::Stubbing | FileState::Recalling)
 }
 
 /// Makes a stub of a file again that somebody wrote over, at their own wish.
@@ -118,12 +203,10 @@ impl Found {
         if residue && let Err(error) = residue::discard(site, catalog, &file, space, &content)? {
             return Ok(Err(error));
         }
-        if let Some(row) = row.as_ref().filter(|_| residue) {
-            // The punch moved it, and nobody was left to put it back.
-            let put_back = blocks::set_times(&file, None, Some(row.mtime_ns));
-            if let Err(error) = put_back {
-                return Ok(Err(FileError::Write(error)));
-            }
+        if let Some(row) = row.as_ref().filter(|_| residue)
+            && let Err(error) = restore_mtime(&file, row)
+        {
+            return Ok(Err(error));
         }
         Ok(Ok(Opened { path, row, file, marker, content }))
     }
@@ -131,9 +214,8 @@ impl Found {
 
 impl Opened {
     /// Marks the stub as being filled and allocates its blocks.
-    pub fn begin(self, space: MarkerSpace) -> Result<Fill, FileError> {
+    pub fn begin(self, space: MarkerSpace) -> Result<Filler, FileError> {
         let ranges = self.content.data_ranges();
-        let filler = begin_fill(self.file, space, &self.marker, &ranges)?;
-        Ok(Fill { path: self.path, row: self.row, content: self.content, filler })
+        Ok(begin_fill(self.file, space, &self.marker, &ranges)?)
     }
 }

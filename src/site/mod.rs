@@ -8,11 +8,13 @@ pub mod catalog;
 pub mod custody;
 pub mod guard;
 mod packs;
+mod told;
 
 pub use catalog::Catalog;
 pub use custody::{Custody, Held, Leases, Secluded};
 pub use guard::{Guard, GuardError};
 pub use packs::ProvenPack;
+pub use told::Told;
 
 use crate::chunk::Protection;
 use crate::clock::Clock;

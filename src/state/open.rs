@@ -27,12 +27,18 @@ const CACHE_SIZE: i64 = -32 * 1024;
 /// Pages of WAL before a checkpoint copies them home: 64 MiB.
 const CHECKPOINT_PAGES: i64 = 8192;
 
+/// No entry of the recall log is younger than this.
+const NO_INTENT: i64 = i64::MAX;
+
 /// The state DB of one node. `Send`; one writer at a time.
 #[derive(Debug)]
 pub struct StateDb {
     pub(super) conn: Connection,
     store: StoreId,
     node: NodeId,
+    /// The last entry of the recall log when this process last recorded an
+    /// intent: see [`super::transitions`].
+    pub(super) recalls_at_intent: i64,
 }
 
 impl StateDb {
@@ -57,7 +63,7 @@ impl StateDb {
         )
         .during(operation)?;
         conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").during(operation)?;
-        Ok(Self { conn, store, node })
+        Ok(Self { conn, store, node, recalls_at_intent: NO_INTENT })
     }
 
     /// Opens an existing DB for reading and writing and brings an older schema
@@ -90,7 +96,7 @@ impl StateDb {
             .during("reading whose it is")?;
         let store = StoreId::from_slice(&store).ok_or_else(|| Error::bad_value("store", &store))?;
         let node = NodeId::from_slice(&node).ok_or_else(|| Error::bad_value("node", &node))?;
-        Ok(Self { conn, store, node })
+        Ok(Self { conn, store, node, recalls_at_intent: NO_INTENT })
     }
 
     /// Reads the whole file and its structure (`PRAGMA quick_check`); minutes

@@ -2,14 +2,25 @@
 //!
 //! `begin_*` records intent, durably, before the effect on disk; it passes over files
 //! that are not in the state it starts from and returns them, so that the
-//! caller leaves them alone. `finish_*` and `cancel_*` record what has happened;
-//! there a file in another state means that two runs work on one root, and the
-//! whole batch is refused: the files stay transient and are looked at by the
-//! next run.
+//! caller leaves them alone. `finish_*` and `cancel_*` record what has happened.
+//! There a file in another state means one of two things:
+//!
+//! * A guard recalled it in the meantime, because a program opened it between
+//!   the effect and its record. The guard's own record
+//!   ([`StateDb::record_recalls`]) took the row to `uploaded` and stands in the
+//!   recall log behind the batch's intent. Such a file is passed over and
+//!   returned: what the guard recorded is younger than what the batch knows.
+//! * Two runs work on one root. Any other state says so, and so does `uploaded`
+//!   without that entry of the log. The whole batch is refused: the files stay
+//!   transient and are looked at by the next run.
+//!
+//! Where the log ended is kept in memory from one `begin_*` to the next, so one
+//! [`StateDb`] works on one batch at a time.
 
 use super::error::{During, Error, Result};
 use super::files::wrong_state;
 use super::open::StateDb;
+use super::recalls;
 use super::roots::RootId;
 use crate::ids::FileIdent;
 use crate::policy::FileState;
@@ -24,26 +35,22 @@ impl StateDb {
     }
 
     /// The blocks are freed; `ctime_ns` is what our last write of metadata left.
+    /// Returns the files that a guard has recalled since.
     pub fn finish_stubs(
         &mut self,
         root: RootId,
         files: &[(FileIdent, i64)],
         now_ns: i64,
-    ) -> Result<()> {
-        let operation = "recording stubs";
-        self.write(operation, |tx| {
-            for (ident, ctime_ns) in files {
-                let set = "state = 'stub', former_state = NULL, reason = NULL,
-                     ctime_ns = ?5, stubbed_ns = ?6";
-                let step = Step { operation, root, ident, from: FileState::Stubbing };
-                step.take(tx, set, &[ctime_ns, &now_ns])?;
-            }
-            Ok(())
-        })
+    ) -> Result<Vec<FileIdent>> {
+        let set = "state = 'stub', former_state = NULL, reason = NULL,
+             ctime_ns = ?5, stubbed_ns = ?6";
+        let way = Way { operation: "recording stubs", root, from: FileState::Stubbing, set };
+        self.leave(&way, files.iter().map(|(ident, ctime_ns)| (*ident, [*ctime_ns, now_ns])))
     }
 
-    /// Nothing was freed: the files are `uploaded` as before.
-    pub fn cancel_stubs(&mut self, root: RootId, files: &[FileIdent]) -> Result<()> {
+    /// Nothing was freed: the files are `uploaded` as before. Returns the files
+    /// that a guard has recalled since.
+    pub fn cancel_stubs(&mut self, root: RootId, files: &[FileIdent]) -> Result<Vec<FileIdent>> {
         self.cancel("cancelling stubs", root, files, FileState::Stubbing)
     }
 
@@ -55,26 +62,22 @@ impl StateDb {
     }
 
     /// The data is back, durable and verified; (file, ctime, mtime) as we left it.
+    /// Returns the files that a guard has recalled since the intent.
     pub fn finish_recalls(
         &mut self,
         root: RootId,
         files: &[(FileIdent, i64, i64)],
         now_ns: i64,
-    ) -> Result<()> {
-        let operation = "recording recalls";
-        self.write(operation, |tx| {
-            for (ident, ctime_ns, mtime_ns) in files {
-                let set = "state = 'uploaded', former_state = NULL, reason = NULL,
-                     ctime_ns = ?5, mtime_ns = ?6, recalled_ns = ?7";
-                let step = Step { operation, root, ident, from: FileState::Recalling };
-                step.take(tx, set, &[ctime_ns, mtime_ns, &now_ns])?;
-            }
-            Ok(())
-        })
+    ) -> Result<Vec<FileIdent>> {
+        let set = "state = 'uploaded', former_state = NULL, reason = NULL,
+             ctime_ns = ?5, mtime_ns = ?6, recalled_ns = ?7";
+        let way = Way { operation: "recording recalls", root, from: FileState::Recalling, set };
+        self.leave(&way, files.iter().map(|(ident, c, m)| (*ident, [*c, *m, now_ns])))
     }
 
-    /// The stubs are as they were before `begin_recalls`.
-    pub fn cancel_recalls(&mut self, root: RootId, files: &[FileIdent]) -> Result<()> {
+    /// The stubs are as they were before `begin_recalls`. Returns the files that
+    /// a guard has recalled since.
+    pub fn cancel_recalls(&mut self, root: RootId, files: &[FileIdent]) -> Result<Vec<FileIdent>> {
         self.cancel("cancelling recalls", root, files, FileState::Recalling)
     }
 
@@ -145,7 +148,7 @@ impl StateDb {
         from: &[FileState],
         to: FileState,
     ) -> Result<Vec<FileIdent>> {
-        self.write_durably(operation, |tx| {
+        let (refused, recalls) = self.write_durably(operation, |tx| {
             let mut refused = Vec::new();
             for ident in files {
                 let found = state_of(tx, operation, root, ident)?;
@@ -161,8 +164,10 @@ impl StateDb {
                 .and_then(|mut set| set.execute((root.0, ident.ino as i64, to.as_str())))
                 .during(operation)?;
             }
-            Ok(refused)
-        })
+            Ok((refused, recalls::last(tx)?))
+        })?;
+        self.recalls_at_intent = recalls;
+        Ok(refused)
     }
 
     fn cancel(
@@ -171,45 +176,64 @@ impl StateDb {
         root: RootId,
         files: &[FileIdent],
         from: FileState,
-    ) -> Result<()> {
-        self.write(operation, |tx| {
-            for ident in files {
-                let set = "state = former_state, former_state = NULL";
-                Step { operation, root, ident, from }.take(tx, set, &[])?;
+    ) -> Result<Vec<FileIdent>> {
+        let set = "state = former_state, former_state = NULL";
+        self.leave(&Way { operation, root, from, set }, files.iter().map(|ident| (*ident, [])))
+    }
+
+    /// Each file with the parameters of the way's `set`.
+    fn leave<const N: usize>(
+        &mut self,
+        way: &Way<'_>,
+        files: impl Iterator<Item = (FileIdent, [i64; N])>,
+    ) -> Result<Vec<FileIdent>> {
+        let since = self.recalls_at_intent;
+        self.write(way.operation, |tx| {
+            let mut recalled = Vec::new();
+            for (ident, values) in files {
+                if !way.take(tx, ident, &values, since)? {
+                    recalled.push(ident);
+                }
             }
-            Ok(())
+            Ok(recalled)
         })
     }
 }
 
-/// One file's way out of a transient state.
-struct Step<'a> {
+/// A way out of a transient state.
+struct Way<'a> {
     operation: &'static str,
     root: RootId,
-    ident: &'a FileIdent,
     from: FileState,
+    /// Its parameters are `?5` and so on.
+    set: &'a str,
 }
 
-impl Step<'_> {
-    /// `values` are the parameters of `set`, from `?5` on.
-    fn take(&self, tx: &Connection, set: &str, values: &[&dyn ToSql]) -> Result<()> {
+impl Way<'_> {
+    /// False where a guard has taken the file another way: recalled it behind
+    /// the entry `since` of the recall log.
+    fn take(&self, tx: &Connection, ident: FileIdent, values: &[i64], since: i64) -> Result<bool> {
         let sql = format!(
-            "UPDATE file SET {set}
-             WHERE root_id = ?1 AND ino = ?2 AND generation = ?3 AND state = ?4"
+            "UPDATE file SET {}
+             WHERE root_id = ?1 AND ino = ?2 AND generation = ?3 AND state = ?4",
+            self.set
         );
-        let ino = self.ident.ino as i64;
-        let from = self.from.as_str();
-        let mut params: Vec<&dyn ToSql> = vec![&self.root.0, &ino, &self.ident.generation, &from];
-        params.extend_from_slice(values);
+        let (ino, from) = (ident.ino as i64, self.from.as_str());
+        let mut params: Vec<&dyn ToSql> = vec![&self.root.0, &ino, &ident.generation, &from];
+        params.extend(values.iter().map(|value| value as &dyn ToSql));
         let changed = tx
             .prepare_cached(&sql)
             .and_then(|mut update| update.execute(&params[..]))
             .during(self.operation)?;
-        if changed == 0 {
-            let found = state_of(tx, self.operation, self.root, self.ident)?;
-            return Err(wrong_state(self.operation, *self.ident, self.from, found));
+        if changed > 0 {
+            return Ok(true);
         }
-        Ok(())
+        let found = state_of(tx, self.operation, self.root, &ident)?;
+        let is_whole = found.as_deref() == Some(FileState::Uploaded.as_str());
+        if is_whole && recalls::recalled_since(tx, self.root, ident, since)? {
+            return Ok(false);
+        }
+        Err(wrong_state(self.operation, ident, self.from, found))
     }
 }
 

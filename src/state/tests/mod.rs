@@ -5,6 +5,7 @@ mod files;
 mod model;
 mod open;
 mod packs;
+mod recalls;
 mod scan;
 mod scan_model;
 
@@ -83,7 +84,8 @@ impl Fixture {
     fn stub(&mut self, ident: FileIdent, ctime_ns: i64) {
         let refused = self.db.begin_stubs(self.root, &[ident]).expect("begin");
         assert!(refused.is_empty(), "{refused:?}");
-        self.db.finish_stubs(self.root, &[(ident, ctime_ns)], 7).expect("finish");
+        let recalled = self.db.finish_stubs(self.root, &[(ident, ctime_ns)], 7).expect("finish");
+        assert!(recalled.is_empty(), "{recalled:?}");
     }
 
     fn managed(&self, ident: FileIdent) -> ManagedRow {

@@ -82,7 +82,7 @@ fn a_newer_db_is_refused_and_left_as_it_is() {
     drop(conn);
     for open in [StateDb::open, StateDb::open_read_only] {
         let error = open(&file).expect_err("newer");
-        assert!(matches!(error, Error::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(error, Error::Newer { found: 99, known: 2, .. }), "{error}");
     }
 }
 
@@ -185,19 +185,23 @@ fn a_full_disk_is_told_apart_and_leaves_the_db_as_it_was() {
     fixture.db.set_setting("a", "small").expect("fits");
 }
 
-/// Set `HSM_WRITE_FIXTURES=1` to write the stored DB anew, which is right only
-/// while version 1 has not been released.
-#[test]
-fn the_stored_db_of_version_1_opens_and_is_whole() {
-    if std::env::var_os("HSM_WRITE_FIXTURES").is_some() {
-        let (_dir, file) = closed(filled());
-        let bytes = fs::read(&file).expect("read");
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state/tests/v1.db.zst");
-        fs::write(target, zstd::encode_all(&bytes[..], 19).expect("compress")).expect("write");
-    }
+/// The stored DB as a file.
+fn version_1() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("state.db");
     fs::write(&file, zstd::decode_all(VERSION_1).expect("decompress")).expect("write");
+    (dir, file)
+}
+
+fn schema_version(file: &Path) -> i64 {
+    let conn = Connection::open(file).expect("open");
+    conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version")
+}
+
+#[test]
+fn the_stored_db_of_version_1_opens_and_is_whole() {
+    let (_dir, file) = version_1();
+    assert_eq!(schema_version(&file), 1);
     let db = StateDb::open(&file).expect("open");
     db.check().expect("sound");
     assert_eq!((db.store_id(), db.node_id()), (STORE, NODE));
@@ -208,4 +212,40 @@ fn the_stored_db_of_version_1_opens_and_is_whole() {
     assert_eq!(db.log_head().expect("head").next_seq, 2);
     let counts = db.counts(root.id).expect("counts");
     assert_eq!((counts.unmanaged_files, counts.unmanaged_bytes), (500, 5000));
+}
+
+#[test]
+fn a_db_of_version_1_is_read_as_it_is_and_gets_its_log_when_it_is_written() {
+    let (_dir, file) = version_1();
+    let reader = StateDb::open_read_only(&file).expect("open");
+    assert_eq!(reader.recent_recalls(9).expect("none"), []);
+    assert_eq!(reader.top_recallers(0, 9).expect("none"), []);
+    drop(reader);
+    assert_eq!(schema_version(&file), 1);
+
+    let mut db = StateDb::open(&file).expect("open");
+    let root = db.roots().expect("roots")[0].id;
+    let managed = db.managed_at(root, &path("a")).expect("read").expect("managed");
+    assert!(db.begin_stubs(root, &[managed.ident]).expect("begin").is_empty());
+    let recall = RecallRow {
+        at_ns: 9,
+        ident: managed.ident,
+        roots: vec![root],
+        ctime_ns: Some(managed.ctime_ns + 1),
+        mtime_ns: Some(managed.mtime_ns),
+        bytes: 10,
+        latency_ms: 1,
+        pid: 1,
+        uid: 0,
+        exe: String::new(),
+        cgroup: String::new(),
+        outcome: RECALLED.to_owned(),
+    };
+    db.record_recalls(&[recall]).expect("record");
+    let passed = db.finish_stubs(root, &[(managed.ident, managed.ctime_ns)], 9).expect("finish");
+    assert_eq!(passed, [managed.ident]);
+    assert_eq!(db.recent_recalls(9).expect("log").len(), 1);
+    drop(db);
+    assert_eq!(schema_version(&file), 2);
+    StateDb::open(&file).expect("open again").check().expect("sound");
 }

@@ -22,6 +22,12 @@ enum Step {
     Link(Pick, Vec<u8>),
     Upload(Pick),
     Stub(Pick),
+    /// A program opens the file between its punch and the record of its batch.
+    StubAndRecall(Pick),
+    /// A program opens a stub.
+    Recall(Pick),
+    /// The guard records a recall when it is long over.
+    LateRecord(Pick),
     /// Whether directories come in parts of two names.
     Scan(bool),
     /// Every directory whose index has its bit set is missed.
@@ -50,6 +56,9 @@ fn a_step() -> impl Strategy<Value = Step> {
         2 => (pick(), a_path()).prop_map(|(from, to)| Step::Link(from, to)),
         6 => pick().prop_map(Step::Upload),
         3 => pick().prop_map(Step::Stub),
+        2 => pick().prop_map(Step::StubAndRecall),
+        2 => pick().prop_map(Step::Recall),
+        2 => pick().prop_map(Step::LateRecord),
         3 => any::<bool>().prop_map(Step::Scan),
         2 => prop_oneof![Just(0), any::<u8>()].prop_map(Step::ScanMissing),
         1 => (0_usize..4).prop_map(Step::ScanDropped),
@@ -71,6 +80,24 @@ fn ident(stat: &Stat) -> FileIdent {
     FileIdent { ino: stat.ino, generation: generation_of(stat) }
 }
 
+/// The guard's record of a recall that left the file like this.
+fn recall_of(root: RootId, left: &Stat) -> RecallRow {
+    RecallRow {
+        at_ns: left.ctime_ns,
+        ident: ident(left),
+        roots: vec![root],
+        ctime_ns: Some(left.ctime_ns),
+        mtime_ns: Some(left.mtime_ns),
+        bytes: left.size_bytes,
+        latency_ms: 0,
+        pid: 1,
+        uid: 0,
+        exe: String::new(),
+        cgroup: String::new(),
+        outcome: RECALLED.to_owned(),
+    }
+}
+
 impl Run {
     fn step(&mut self, step: &Step) {
         let picked = |pick: &Pick| {
@@ -84,7 +111,10 @@ impl Run {
             Step::Rename(from, to) => self.model.rename(&picked(from), to),
             Step::Link(from, to) => self.model.link(&picked(from), to),
             Step::Upload(pick) => self.upload(&picked(pick)),
-            Step::Stub(pick) => self.stub(&picked(pick)),
+            Step::Stub(pick) => self.stub(&picked(pick), false),
+            Step::StubAndRecall(pick) => self.stub(&picked(pick), true),
+            Step::Recall(pick) => self.recall(&picked(pick)),
+            Step::LateRecord(pick) => self.late_record(&picked(pick)),
             Step::Scan(in_parts) => self.complete_scan(*in_parts),
             Step::ScanMissing(missing) => self.wounded_scan(*missing),
             Step::ScanDropped(after) => self.dropped_scan(*after),
@@ -114,7 +144,32 @@ impl Run {
         self.managed.insert(ident(&stat), (FileState::Uploaded, stat));
     }
 
-    fn stub(&mut self, path: &[u8]) {
+    fn stub(&mut self, path: &[u8], recalled: bool) {
+        if self.model.kind(path) != Some(FileKind::File) {
+            return;
+        }
+        let ino = self.model.names[path];
+        let (punched, again) = (self.model.tick(), self.model.tick());
+        let stat = self.model.inodes.get_mut(&ino).expect("named");
+        let Some((state, recorded)) = self.managed.get_mut(&ident(stat)) else { return };
+        if *state != FileState::Uploaded || recorded.mtime_ns != stat.mtime_ns {
+            return;
+        }
+        let (db, root, ident) = (&mut self.fixture.db, self.fixture.root, ident(stat));
+        assert_eq!(db.begin_stubs(root, &[ident]).expect("begin"), []);
+        stat.ctime_ns = punched;
+        *state = FileState::Stub;
+        if recalled {
+            stat.ctime_ns = again;
+            *state = FileState::Uploaded;
+            db.record_recalls(&[recall_of(root, stat)]).expect("record");
+        }
+        *recorded = stat.clone();
+        let passed = db.finish_stubs(root, &[(ident, punched)], 7).expect("finish");
+        assert_eq!(passed.len(), usize::from(recalled));
+    }
+
+    fn recall(&mut self, path: &[u8]) {
         if self.model.kind(path) != Some(FileKind::File) {
             return;
         }
@@ -122,12 +177,21 @@ impl Run {
         let now = self.model.tick();
         let stat = self.model.inodes.get_mut(&ino).expect("named");
         let Some((state, recorded)) = self.managed.get_mut(&ident(stat)) else { return };
-        if *state != FileState::Uploaded || recorded.mtime_ns != stat.mtime_ns {
+        if *state != FileState::Stub || recorded.mtime_ns != stat.mtime_ns {
             return;
         }
         stat.ctime_ns = now;
-        self.fixture.stub(ident(stat), now);
-        (*state, *recorded) = (FileState::Stub, stat.clone());
+        let row = recall_of(self.fixture.root, stat);
+        self.fixture.db.record_recalls(&[row]).expect("record");
+        (*state, *recorded) = (FileState::Uploaded, stat.clone());
+    }
+
+    /// What is recorded is as young as the recall, so nothing changes.
+    fn late_record(&mut self, path: &[u8]) {
+        let Some(ino) = self.model.names.get(path) else { return };
+        let Some((_, recorded)) = self.managed.get(&ident(&self.model.inodes[ino])) else { return };
+        let row = recall_of(self.fixture.root, recorded);
+        self.fixture.db.record_recalls(&[row]).expect("record");
     }
 
     fn feed(scan: &mut ScanWriter<'_>, dir: &RelPath, entries: &[(Vec<u8>, Stat)], size: usize) {

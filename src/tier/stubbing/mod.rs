@@ -1,27 +1,29 @@
 //! Frees the blocks of uploaded files.
 //!
 //! Per batch, in this order: intent in the state DB -> every file opened,
-//! leased, checked and re-hashed -> its marker set -> one `syncfs`, so that no
-//! hole can reach the disk before its marker -> lease still unbroken, identity
-//! still the same -> punched -> times restored -> state committed.
+//! secluded, checked and re-hashed -> its marker set -> one `syncfs`, so that no
+//! hole can reach the disk before its marker -> closed to everybody, identity
+//! still the same -> punched -> times restored -> let go -> state committed.
 //!
-//! The write lease is held from before the re-hash until after the punch: while
-//! it is held nobody has the file open or mapped, so the bytes that were hashed
-//! are the bytes that are freed. (Under a guard the lease is only probed and
-//! the guard parks the inode instead; that path belongs to the guard.)
+//! A file is secluded ([`Custody::seclude`]) from before the re-hash until after
+//! the punch: nobody has it open or mapped, or the punch is called off, so the
+//! bytes that were hashed are the bytes that are freed. Without a guard a write
+//! lease does that, and whoever opens the file waits. Under a guard an opener is
+//! let in while the file is whole, and one that comes after the punch has the
+//! file recalled, maybe before the batch is committed: the state DB knows such
+//! files by the guard's own record.
 
 use super::sightings::Sightings;
 use super::{Error, conditions, recover};
 use crate::chunk::Protection;
 use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
-use crate::os::lease::OwnedLease;
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
 use crate::os::tree::{RootDir, is_gone};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
-use crate::site::Site;
+use crate::site::{Custody, Secluded, Site};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Armed, Expected, MarkerSpace};
 use std::collections::BTreeMap;
@@ -30,11 +32,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Files held open and leased at the same time; each takes two descriptors.
+/// Files held open and secluded at the same time; each takes two descriptors.
 const BATCH_FILES: usize = 1024;
 
-/// Bytes of a batch; a larger file is a batch of its own. Who opens a file of
-/// the batch waits until all of it has been hashed, at most 45 s
+/// Bytes of a batch; a larger file is a batch of its own. Without a guard, who
+/// opens a file of the batch waits until all of it has been hashed, at most 45 s
 /// (`lease-break-time`), and so does a request to stop.
 const BATCH_BYTES: u64 = 1 << 30;
 
@@ -123,16 +125,18 @@ impl Target {
 
 struct Bench<'a> {
     root: &'a RootDir,
+    custody: &'a dyn Custody,
     space: MarkerSpace,
     store_id: StoreId,
     protection: &'a Protection,
     judge: &'a Judge<'a>,
 }
 
-/// A file that carries its marker and waits for the flush.
-struct Held {
+/// A file that carries its marker and waits for the flush. Dropped together, the
+/// marker goes before others get in.
+struct Marked<'c> {
     armed: Armed,
-    lease: OwnedLease,
+    secluded: Box<dyn Secluded + 'c>,
 }
 
 /// Stubs the files of `rows` and returns when their state is committed.
@@ -227,18 +231,19 @@ fn stub_batch(
     batch.retain(|target| !refused.contains(&target.row.ident));
     let bench = Bench {
         root,
+        custody: site.custody,
         space: MarkerSpace::for_this_process(),
         store_id: site.store_id,
         protection: site.protection,
         judge,
     };
     let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
-        bench.arm(target).map(|held| (target, held))
+        bench.arm(target).map(|marked| (target, marked))
     });
     blocks::syncfs(root).map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
     crate::fault::point("stub.markers-flushed");
-    let outcomes = in_parallel(site.workers, armed, |held| {
-        held.and_then(|(target, held)| punch(target, held))
+    let outcomes = in_parallel(site.workers, armed, |marked| {
+        marked.and_then(|(target, marked)| punch(target, marked))
     });
     let (mut done, mut undone, mut moved, mut dirty) = (vec![], vec![], vec![], vec![]);
     let mut half_way = false;
@@ -298,7 +303,7 @@ fn refuse(
     }
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
     /// Why a file could not be opened for stubbing, by the condition's name
     /// where it is one: that is how files in use are, and no failure.
     fn closed(&self, row: &ManagedRow, source: std::io::Error) -> NotStubbed {
@@ -316,18 +321,18 @@ impl Bench<'_> {
     }
 
     /// Every check, then the marker. Nothing is freed yet.
-    fn arm(&self, target: &Target) -> Result<Held, NotStubbed> {
+    fn arm(&self, target: &Target) -> Result<Marked<'a>, NotStubbed> {
         let row = &target.row;
         let io = |doing| move |source| NotStubbed::Io { doing, source };
         let (file, expected) = self.open(target)?;
         let stat = statx_fd(&file).map_err(io("stat the file"))?;
         conditions::mutable(&stat)?;
-        let lease = OwnedLease::acquire(file).map_err(io("take a lease on the file"))?;
-        let lease = lease
+        let secluded = self.custody.seclude(file).map_err(io("ask who uses the file"))?;
+        let secluded = secluded
             .map_err(|_| Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped"))?;
-        stub::check_unchanged(lease.file(), &expected).map_err(changed)?;
+        stub::check_unchanged(secluded.file(), &expected).map_err(changed)?;
         (self.judge)(&row.path, &stat, row)?;
-        let file = lease.file().try_clone().map_err(io("duplicate the descriptor"))?;
+        let file = secluded.file().try_clone().map_err(io("duplicate the descriptor"))?;
         let equal = conditions::content_equal(&file, &stat, &target.content, self.protection)
             .map_err(io("read the file"))?;
         if !equal {
@@ -337,7 +342,7 @@ impl Bench<'_> {
         let copy = target.copy.lock().expect("no holder panics").take();
         let copy = copy.expect("each target is armed once");
         let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
-        Ok(Held { armed, lease })
+        Ok(Marked { armed, secluded })
     }
 
     /// Opens the file for writing. Where its owner made it read-only that moves
@@ -371,9 +376,9 @@ fn changed(why: stub::Changed) -> NotStubbed {
     Refusal::new(conditions::UNCHANGED, why.to_string()).into()
 }
 
-fn punch(target: &Target, held: Held) -> Result<(i64, u64), NotStubbed> {
-    let Held { armed, lease } = held;
-    if !lease.intact() {
+fn punch(target: &Target, marked: Marked<'_>) -> Result<(i64, u64), NotStubbed> {
+    let Marked { armed, secluded } = marked;
+    if !secluded.close() {
         let unchanged = armed.is_unchanged();
         let file = armed.disarm()?;
         if unchanged {
@@ -382,7 +387,8 @@ fn punch(target: &Target, held: Held) -> Result<(i64, u64), NotStubbed> {
         return Err(Refusal::new(conditions::NOT_OPEN, "a program opened it just now").into());
     }
     let punched = armed.punch()?;
-    drop(lease);
+    // Times and all are put back: whoever waits may come.
+    drop(secluded);
     Ok((punched.stat.ctime_ns, punched.freed_bytes))
 }
 

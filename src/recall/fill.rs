@@ -1,0 +1,96 @@
+//! Recalling one open file, for a program that waits for it.
+//!
+//! The caller keeps others off the file, says which file it is and records what
+//! became of it; nothing here writes the state DB, which may be open for
+//! reading only. The descriptor that wrote is closed before the answer: a
+//! program that is executed would else be "busy".
+
+use super::error::RESERVE_BYTES;
+use super::target::{Look, is_half_way, is_vouched, look, restore_mtime};
+use super::{FileError, content_of, fetch, residue};
+use crate::os::space::FreeSpace;
+use crate::os::stat::Stat;
+use crate::site::{Catalog, Site};
+use crate::state::ManagedRow;
+use crate::stub::{Marker, MarkerSpace, begin_fill};
+use std::fs::File;
+use std::path::Path;
+
+/// What became of the file. It has all its bytes in each case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filled {
+    /// It carried no marker.
+    Resident,
+    /// All its bytes were local; a marker that meant nothing was taken off. They
+    /// may be other bytes than the copy's: only the next scan tells.
+    Whole,
+    Recalled {
+        /// Written; holes are not counted.
+        bytes: u64,
+        /// As it was left, and is recorded.
+        stat: Box<Stat>,
+    },
+}
+
+/// Makes `file` whole if it is a stub. It is open for reading and writing, and
+/// the caller holds it ([`crate::site::Custody::hold`]). `name` is for people.
+///
+/// A failure leaves the stub as it was. Bytes are told to the monitor as they
+/// are written, and a stop of the site ends it early ([`FileError::Stopped`]).
+/// `catalog` is asked where the state DB does not know the content; it is read
+/// once, so a long-lived caller hands in a new one from time to time.
+pub fn fill(
+    site: &mut Site<'_>,
+    catalog: &mut Catalog,
+    file: File,
+    name: &Path,
+) -> Result<Filled, FileError> {
+    let space = MarkerSpace::for_this_process();
+    let marker = match look(&file, space, name)? {
+        Look::Resident => return Ok(Filled::Resident),
+        Look::Whole => return Ok(Filled::Whole),
+        Look::Changed { why, .. } => return Err(residue::written_over(&why)),
+        Look::Stub(marker) => marker,
+    };
+    let row = row_of(site, &marker)?;
+    if !is_vouched(space, &marker, row.as_ref())
+        && !catalog.was_uploaded(site, marker.content, marker.ident).map_err(FileError::Catalog)?
+    {
+        return Err(FileError::Unvouched);
+    }
+    let content = content_of(site, catalog, &marker)?;
+    let content = content.ok_or(FileError::UnknownContent(marker.content))?;
+    check_room(&file, content.data_bytes())?;
+    if let Some(row) = row.filter(is_half_way) {
+        restore_mtime(&file, &row)?;
+    }
+    let filler = begin_fill(file, space, &marker, &content.data_ranges())?;
+    let filling = [fetch::Filling { content: &content, filler: &filler }];
+    let outcomes = fetch::fill_all(site, catalog, &filling)?;
+    outcomes.into_iter().collect::<Result<(), FileError>>()?;
+    let stat = filler.finish(content.id())?;
+    Ok(Filled::Recalled { bytes: content.data_bytes(), stat: Box::new(stat) })
+}
+
+/// What the state DB knows of the file, in whichever root it is: by its inode
+/// and its content together, as two file systems may have the same inodes.
+fn row_of(site: &Site<'_>, marker: &Marker) -> Result<Option<ManagedRow>, FileError> {
+    for root in site.state.roots()? {
+        let row = site.state.managed_by_ident(root.id, marker.ident)?;
+        if let Some(row) = row.filter(|row| row.content == Some(marker.content)) {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `bytes` more may be written to the file: the file system keeps its
+/// reserve. (Whose quota they count against is not asked; a full one is met when
+/// the blocks are reserved.)
+fn check_room(file: &File, bytes: u64) -> Result<(), FileError> {
+    let available_bytes = FreeSpace::of(file).map_err(FileError::Open)?.available_bytes;
+    if bytes > 0 && bytes.saturating_add(RESERVE_BYTES) > available_bytes {
+        return Err(FileError::NoSpace { needed_bytes: bytes, available_bytes });
+    }
+    Ok(())
+}
