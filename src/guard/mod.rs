@@ -28,6 +28,7 @@ pub mod client;
 mod custody;
 mod deadlines;
 mod exposure;
+pub mod fstab;
 mod inodes;
 mod job;
 pub mod keeper;
