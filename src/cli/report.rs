@@ -6,6 +6,7 @@
 use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
+use crate::site::GuardError;
 use crate::{manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
@@ -99,6 +100,12 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Recall(recall::Error::NoSpace { .. }) => {
             "free some space, or recall fewer files at once".into()
         }
+        Error::Guard(GuardError::Unreachable(_)) => {
+            "hsm recall-guard in the foreground, to see why it does not start; its log says more"
+                .into()
+        }
+        Error::Keeper(_) => "hsm doctor".into(),
+        Error::Admission(_) => "mend [guard] in the configuration".into(),
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "run it as the owner of these files, usually root".into()
         }

@@ -325,3 +325,131 @@ fn is_marked(file: &File) -> io::Result<bool> {
         Err(errno) => Err(errno.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bench {
+        inodes: Inodes,
+        calls: crossbeam_channel::Receiver<Inode>,
+        _dir: tempfile::TempDir,
+        handle: Handle,
+    }
+
+    const INODE: Inode = Inode { dev: 1, ino: 2 };
+
+    impl Bench {
+        /// A table whose group is nobody's: no event is ever answered through it.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let file = File::create(dir.path().join("f")).expect("create");
+            let handle = Handle::of(&file).expect("a handle");
+            let group = Arc::new(Group::from_fd(file.into()));
+            let (porter, calls) = crossbeam_channel::unbounded();
+            let inodes = Inodes::new(group, porter, Stopwatch::start());
+            Self { inodes, calls, _dir: dir, handle }
+        }
+
+        fn job(&self) -> Arc<Job> {
+            Arc::new(Job::new(self.inodes.clock))
+        }
+
+        fn enter(&self, stage: Stage) -> bool {
+            self.inodes.enter(INODE, stage, self.handle, &self.job())
+        }
+
+        /// An event by number alone: its answer goes nowhere.
+        fn program(&self) -> Pending {
+            Pending::inherited(&self.inodes.group, 1, 1)
+        }
+
+        fn comes(&self) {
+            self.inodes.admit_inherited(INODE, self.handle, self.program());
+        }
+    }
+
+    #[test]
+    fn an_inode_has_one_custodian() {
+        let bench = Bench::new();
+        assert!(bench.enter(Stage::Secluded));
+        assert!(!bench.enter(Stage::Secluded));
+        bench.inodes.leave(INODE);
+        assert!(bench.enter(Stage::Held));
+    }
+
+    #[test]
+    fn a_closed_inode_was_not_called_off() {
+        let bench = Bench::new();
+        assert!(!bench.inodes.close(INODE), "nobody is its custodian");
+        bench.enter(Stage::Secluded);
+        assert!(bench.inodes.close(INODE));
+        assert!(!bench.inodes.close(INODE), "once");
+    }
+
+    #[test]
+    fn programs_that_wait_for_one_file_cause_one_recall() {
+        let bench = Bench::new();
+        bench.comes();
+        bench.comes();
+        assert_eq!(bench.calls.try_iter().count(), 1);
+        assert!(bench.inodes.vetted(INODE, bench.inodes.unvetted(INODE)));
+        let task = bench.inodes.begin(INODE).expect("queued");
+        assert!(bench.inodes.begin(INODE).is_none(), "taken up once");
+        bench.comes();
+        assert!(task.job.is_running());
+        assert_eq!(bench.inodes.finish(INODE).len(), 3, "also who came late");
+        assert_eq!(bench.inodes.waiting(), 0);
+    }
+
+    #[test]
+    fn who_waits_for_a_custodian_gets_a_recall_afterwards() {
+        let bench = Bench::new();
+        bench.enter(Stage::Secluded);
+        assert!(bench.inodes.close(INODE));
+        bench.comes();
+        assert_eq!(bench.calls.try_iter().count(), 0);
+        bench.inodes.leave(INODE);
+        assert_eq!(bench.calls.try_iter().collect::<Vec<_>>(), [INODE]);
+        assert!(bench.inodes.vetted(INODE, vec![]), "it was looked at by the guard before");
+        assert!(bench.inodes.begin(INODE).is_some());
+    }
+
+    #[test]
+    fn an_inode_for_which_nobody_may_recall_leaves_the_table() {
+        let bench = Bench::new();
+        bench.comes();
+        bench.inodes.lock().get_mut(&INODE).expect("queued").waiters[0].vetted = false;
+        assert_eq!(bench.inodes.unvetted(INODE).len(), 1);
+        assert!(!bench.inodes.vetted(INODE, vec![]));
+        assert!(bench.enter(Stage::Held), "it is free");
+    }
+
+    #[test]
+    fn a_recall_that_nobody_waits_for_any_more_is_stopped() {
+        let bench = Bench::new();
+        bench.comes();
+        let task = {
+            bench.inodes.vetted(INODE, vec![]);
+            bench.inodes.begin(INODE).expect("queued")
+        };
+        assert_eq!(bench.inodes.take_overdue(|_, _| false).len(), 0);
+        assert!(!task.job.stop.requested());
+        assert_eq!(bench.inodes.take_overdue(|_, _| true).len(), 1);
+        assert!(task.job.stop.requested());
+    }
+
+    #[test]
+    fn who_holds_in_turn_waits_for_the_one_before() {
+        let bench = Bench::new();
+        bench.enter(Stage::Held);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                bench.inodes.enter_in_turn(INODE, bench.handle, &bench.job());
+            });
+            bench.inodes.leave(INODE);
+            second.join().expect("it got its turn");
+        });
+        assert!(!bench.enter(Stage::Held));
+    }
+}

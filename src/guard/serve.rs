@@ -162,7 +162,7 @@ fn try_start(
     survivors::take_over(&group, &slots, &inodes, &watched, noted);
     if let Some(stranger) = &mut stranger {
         prove_all(&group, &probes, &watched, stranger)?;
-        slots.0.set_notes(&watched.findings());
+        slots.0.set_notes(&watched.findings())?;
     } else {
         watched.recall_findings(&slots.0.notes());
     }

@@ -12,14 +12,15 @@ use crate::guard::access::{Access, OpenStore, Trouble};
 use crate::guard::admission::{Admission, AdmissionError};
 use crate::guard::client::{self, Client};
 use crate::guard::keeper::{self, Ended};
+use crate::guard::places;
 use crate::guard::prepare::{NewMount, Task, prepare};
 use crate::guard::protocol::{Exposed, Reply, Request};
 use crate::monitor::Stop;
 use crate::os::process;
-use crate::state::{RootRow, StateDb};
+use crate::state::StateDb;
 use crate::units::format_size;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,6 +85,7 @@ pub fn run(context: &Context, args: &RecallGuardArgs) -> Result<Outcome, Error> 
         return Err(Error::NotInitialised("no root is registered".into()));
     }
     admission(&config)?;
+    require_fit(&config, &mounts(args), args.allow_system_fs)?;
     let guard_lock = config.state_dir.join("locks").join(client::LOCK);
     // No run may be at work: it would not know of the guard.
     let runs = context.lock(&config, &roots)?;
@@ -104,6 +106,24 @@ pub fn run(context: &Context, args: &RecallGuardArgs) -> Result<Outcome, Error> 
         context.out.remark("programs wait for the next guard")?;
     }
     Ok(Outcome::done().with("handed_over", ended == Ended::HandedOver))
+}
+
+/// Every root's file system can be watched, and may be.
+fn require_fit(config: &Config, mounts: &[NewMount], allow_system_fs: bool) -> Result<(), Error> {
+    let mut facts =
+        places::gather(config).map_err(Error::io("look at the mounts below", Path::new("/")))?;
+    // What is mounted now at a place where the guard will mount is not watched.
+    let comes = |path: &Path| mounts.iter().any(|mount| path.starts_with(&mount.target));
+    facts.roots.retain(|place| !comes(&place.path));
+    facts.unseen.retain(|(path, _)| !comes(path));
+    let mut refusals = places::judge(&facts, allow_system_fs).refusals.into_iter();
+    match refusals.next() {
+        None => Ok(()),
+        Some(refusal) => {
+            let what = format!("{}: {}", escaped_path(&refusal.root), refusal.reason);
+            Err(Error::refused(what, refusal.instead))
+        }
+    }
 }
 
 fn mounts(args: &RecallGuardArgs) -> Vec<NewMount> {
