@@ -224,6 +224,8 @@ mod the_rules_bite {
         assert_eq!(found(rules::clock, "clock.rs", "let t = Instant::now();"), 0);
         assert_eq!(found(rules::environment, "os/mod.rs", "std::env::var(\"X\")"), 1);
         assert_eq!(found(rules::environment, "cli/context.rs", "std::env::var(\"X\")"), 0);
+        assert_eq!(found(rules::environment, "guard/mod.rs", "sd_notify::notify(&[])"), 1);
+        assert_eq!(found(rules::environment, "os/service_manager.rs", "env::var_os(\"X\")"), 0);
     }
 
     #[test]

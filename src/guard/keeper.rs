@@ -28,6 +28,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The names under which the service manager holds group and table.
+pub(super) const GROUP: &str = "hsm-group";
+pub(super) const SLOTS: &str = "hsm-slots";
 /// A guard that shows no sign of work for so long is replaced.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often the keeper looks, when nothing calls it.
@@ -91,7 +94,10 @@ pub fn keep(
                 let mut shift =
                     Shift { process, talk: ours, heard: Stopwatch::start(), ready: false };
                 match shift.watch(&signals)? {
-                    End::OnPurpose => return Ok(Ended::Stopped),
+                    End::OnPurpose => {
+                        keeper.withdraw();
+                        return Ok(Ended::Stopped);
+                    }
                     End::HandedOver => return Ok(Ended::HandedOver),
                     End::Failed(why) if !ready_once => return Err(Error::Unproven(why)),
                     End::Failed(why) => tracing::error!("the guard did not start: {why}"),
@@ -102,6 +108,13 @@ pub fn keep(
                 std::thread::sleep(pause);
             }
         }
+    }
+}
+
+/// A service manager that does not listen changes nothing for the programs.
+fn told(notified: io::Result<()>) {
+    if let Err(error) = notified {
+        tracing::warn!(%error, "the service manager was not told");
     }
 }
 
@@ -124,9 +137,17 @@ impl Keeper {
         }
     }
 
+    /// The service manager no longer has to hold anything.
+    fn withdraw(&self) {
+        told(service_manager::notify_stopping());
+        for name in [GROUP, SLOTS] {
+            told(service_manager::forget(name));
+        }
+    }
+
     /// Lets the service manager hold what must outlive the keeper.
     pub fn deposit(&self) {
-        let deposits = [("hsm-group", self.group.as_fd()), ("hsm-slots", self.slots.0.fd())];
+        let deposits = [(GROUP, self.group.as_fd()), (SLOTS, self.slots.0.fd())];
         for (name, fd) in deposits {
             if let Err(error) = service_manager::store(name, &[fd]) {
                 tracing::warn!(%error, name, "the service manager does not keep a descriptor");
@@ -199,12 +220,12 @@ impl Shift {
                 tell::READY => {
                     self.ready = true;
                     tracing::info!("ready");
-                    service_manager::notify_ready("watching");
+                    told(service_manager::notify_ready("watching"));
                     self.heard = Stopwatch::start();
                 }
                 tell::ALIVE => {
                     self.heard = Stopwatch::start();
-                    service_manager::notify_watchdog();
+                    told(service_manager::notify_watchdog());
                 }
                 tell::ENDING => {
                     let _ = self.process.wait();

@@ -6,7 +6,7 @@
 //! it before the mark. On one that is mounted already there is a time before
 //! the mark; what was opened in it is reported ([`super::exposure`]).
 
-use super::keeper::{Error, Keeper};
+use super::keeper::{Error, GROUP, Keeper, SLOTS};
 use super::protocol::SOCKET;
 use super::slots::Slots;
 use super::watched::{Root, Watched, mark_file_system};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// Programs whose wait survives a guard's death; more wait as long, but are
 /// denied if it dies.
-const SLOTS: usize = 4096;
+const MOST_WAITING: usize = 4096;
 
 /// A file system to be mounted by the guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,15 +73,16 @@ pub fn prepare(task: Task) -> Result<Keeper, Error> {
 /// The group and the table that the service manager kept, if it did: events may
 /// be waiting in them.
 fn kept_or_new() -> Result<(Group, Slots), Error> {
-    let mut stored = service_manager::stored();
+    let mut stored =
+        service_manager::stored().map_err(Error::io("take over what the service manager kept"))?;
     let mut take = |wanted: &str| -> Option<OwnedFd> {
         let at = stored.iter().position(|(name, _)| name == wanted)?;
         Some(stored.swap_remove(at).1)
     };
-    let (group, table) = (take("hsm-group"), take("hsm-slots"));
+    let (group, table) = (take(GROUP), take(SLOTS));
     let slots = match table {
         Some(table) => SlotTable::adopt(table),
-        None => SlotTable::create(SLOTS),
+        None => SlotTable::create(MOST_WAITING),
     };
     let slots = Slots(Arc::new(slots.map_err(Error::io("make the table of waiting programs"))?));
     let group = match group {
