@@ -4,13 +4,14 @@
 //! set raises no event, ever: what it reads are zeros, and nothing can be done
 //! but to tell. A file system that is mounted by the guard has none.
 
-use super::watched::Watched;
+use super::watched::Root;
 use crate::os::open_stubs::{Held, open_stubs};
 use crate::os::xattrs;
+use std::sync::Arc;
 
 /// Logs each of them.
-pub fn report(watched: &Watched) {
-    let devices: Vec<u64> = watched.roots.iter().filter_map(|root| root.dev().ok()).collect();
+pub fn report(roots: &[Arc<Root>]) {
+    let devices: Vec<u64> = roots.iter().map(|root| root.dev()).collect();
     let is_ours = |dev: u64| devices.contains(&dev);
     match open_stubs(&is_ours, xattrs::TRUSTED_MARKER) {
         Ok(open) => {

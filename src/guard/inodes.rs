@@ -74,6 +74,8 @@ pub struct Task {
     pub job: Arc<Job>,
     /// As the first program that waits sees it.
     pub name: std::path::PathBuf,
+    /// The descriptor of its event, where there still is one.
+    pub event_file: Option<File>,
 }
 
 /// The table.
@@ -228,7 +230,9 @@ impl Inodes {
         entry.stage = Stage::Recalling;
         entry.job.begin();
         let name = entry.waiters.first().map(Waiter::name).unwrap_or_default();
-        Some(Task { inode, handle: entry.handle, job: Arc::clone(&entry.job), name })
+        let event_file = entry.waiters.iter().find_map(|waiter| waiter.pending.file());
+        let event_file = event_file.and_then(|file| file.try_clone().ok());
+        Some(Task { inode, handle: entry.handle, job: Arc::clone(&entry.job), name, event_file })
     }
 
     /// The inode leaves the table; who waited for it is returned, to be

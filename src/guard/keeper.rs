@@ -14,17 +14,18 @@
 
 use super::serve::{Inheritance, serve, tell};
 use super::slots::Slots;
-use super::watched::Watched;
 use crate::clock::{Clock, Stopwatch};
 use crate::config::GuardSection;
 use crate::os::child::{self, ChildProcess, Fork};
 use crate::os::fanotify::Group;
 use crate::os::service_manager;
 use crate::os::wait::{self, SignalFd};
+use crate::state::RootRow;
 use rustix::process::Signal;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub enum Ended {
 pub enum Error {
     #[error("{doing}")]
     Io { doing: &'static str, source: io::Error },
+    #[error("mark the file system of {}", path.display())]
+    Mark { path: PathBuf, source: io::Error },
     #[error("the guard did not start: {0}")]
     Unproven(String),
 }
@@ -67,7 +70,7 @@ pub struct Keeper {
     pub group: Arc<Group>,
     pub slots: Slots,
     pub listener: UnixListener,
-    pub watched: Arc<Watched>,
+    pub roots: Vec<RootRow>,
     pub section: GuardSection,
     pub clock: Clock,
 }
@@ -130,7 +133,7 @@ impl Keeper {
             group: Arc::clone(&self.group),
             slots: self.slots.clone(),
             listener,
-            watched: Arc::clone(&self.watched),
+            roots: self.roots.clone(),
             section: self.section.clone(),
             access,
             clock: self.clock,

@@ -9,7 +9,7 @@
 use super::keeper::{Error, GROUP, Keeper, SLOTS};
 use super::protocol::SOCKET;
 use super::slots::Slots;
-use super::watched::{Root, Watched, mark_file_system};
+use super::watched::{mark_file_system, mark_root};
 use crate::clock::Clock;
 use crate::config::GuardSection;
 use crate::os::fanotify::Group;
@@ -55,17 +55,13 @@ pub fn prepare(task: Task) -> Result<Keeper, Error> {
     for mount in &task.mounts {
         mount_watched(&group, mount)?;
     }
-    let mut roots = Vec::with_capacity(task.roots.len());
     for row in &task.roots {
-        let root = Root::open(row).map_err(Error::io("make a mount of its own for the guard"))?;
-        root.mark(&group).map_err(Error::io("mark the file system"))?;
-        roots.push(root);
+        mark_root(&group, row).map_err(|source| Error::Mark { path: row.path.clone(), source })?;
     }
     let listener = local_socket::listen(&task.section.run_dir, SOCKET)
         .map_err(Error::io("listen on the guard's socket"))?;
-    let watched = Arc::new(Watched { roots });
-    let keeper =
-        Keeper { group, slots, listener, watched, section: task.section, clock: task.clock };
+    let Task { roots, section, clock, .. } = task;
+    let keeper = Keeper { group, slots, listener, roots, section, clock };
     keeper.deposit();
     Ok(keeper)
 }

@@ -23,7 +23,7 @@ pub struct Record(pub RecallRow);
 /// Records of one transaction.
 const BATCH: usize = 1000;
 /// How long the first of a batch waits for others.
-const GATHER: Duration = Duration::from_millis(200);
+const GATHER: Duration = Duration::from_millis(50);
 /// Before a state DB that cannot be written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Kept while it cannot; more are forgotten, oldest first.

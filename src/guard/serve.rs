@@ -26,7 +26,7 @@ use super::protocol::Status;
 use super::reader::Reader;
 use super::slots::Slots;
 use super::survivors::{self, Range};
-use super::watched::Watched;
+use super::watched::{Change, Watched};
 use super::worker::{self, Bench};
 use super::{exposure, recorder, service};
 use crate::clock::{Clock, Stopwatch};
@@ -34,6 +34,7 @@ use crate::config::GuardSection;
 use crate::monitor::Stop;
 use crate::os::fanotify::Group;
 use crate::os::{child, descriptors, process};
+use crate::state::RootRow;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::Ordering;
@@ -42,13 +43,15 @@ use std::time::Duration;
 
 /// Between two looks at the deadlines and the reader.
 const TICK: Duration = Duration::from_millis(250);
+/// Between two looks at what is mounted.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the keeper hands to each guard.
 pub struct Inheritance {
     pub group: Arc<Group>,
     pub slots: Slots,
     pub listener: UnixListener,
-    pub watched: Arc<Watched>,
+    pub roots: Vec<RootRow>,
     pub section: GuardSection,
     pub access: Box<dyn Access>,
     pub clock: Clock,
@@ -93,7 +96,7 @@ impl Guarding {
     /// Nothing is watched from here on; whoever waits is denied. Ends the
     /// process, and with it the keeper.
     pub fn end(&self) {
-        for root in &self.watched.roots {
+        for root in self.watched.roots() {
             if let Err(error) = self.group.unmark_file_system(root.dir()) {
                 tracing::warn!(%error, root = %root.row.path.display(), "cannot remove the mark");
             }
@@ -142,7 +145,7 @@ fn try_start(
     keeper: UnixStream,
     prove: bool,
 ) -> Result<Arc<Guarding>, Trouble> {
-    let Inheritance { group, slots, listener, watched, section, access, clock } = inheritance;
+    let Inheritance { group, slots, listener, roots, section, access, clock } = inheritance;
     let mut stranger = if prove { Some(Stranger::fork()?) } else { None };
     let generation = slots.0.begin_generation();
     let nofile = process::raise_nofile_limit();
@@ -155,7 +158,7 @@ fn try_start(
     let inodes = Arc::new(Inodes::new(Arc::clone(&group), call_porter, Stopwatch::start()));
     let keeper_pid = process::parent_pid() as i32;
     let reader = Reader::start(Arc::clone(&inodes), slots.clone(), keeper_pid)?;
-    watched.look_through()?;
+    let watched = Arc::new(Watched::open(Arc::clone(&group), roots));
     let shared = Arc::new(Shared::new(access));
     let probes = Arc::new(Probes::default());
     start_threads(&section, &inodes, &watched, &shared, &probes, calls, clock)?;
@@ -173,7 +176,7 @@ fn try_start(
         Guarding { inodes, watched, shared, stop, clock, group, reader, generation, keeper };
     let guarding = Arc::new(guarding);
     start_service(&guarding, listener, &section)?;
-    exposure::report(&guarding.watched);
+    exposure::report(&guarding.watched.roots());
     guarding.tell(tell::READY, "");
     Ok(guarding)
 }
@@ -242,7 +245,7 @@ pub(super) fn or_die(work: impl FnOnce()) {
 /// Enforces the deadlines and shows the keeper that work goes on: only while
 /// the reader turns.
 fn watch(guarding: &Guarding, deadlines: Deadlines) {
-    let mut turns = 0;
+    let (mut turns, mut looked) = (0, Stopwatch::start());
     loop {
         std::thread::sleep(TICK);
         deadlines.enforce(&guarding.inodes);
@@ -250,6 +253,28 @@ fn watch(guarding: &Guarding, deadlines: Deadlines) {
         if now != turns {
             turns = now;
             guarding.tell(tell::ALIVE, "");
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Stopwatch::start();
+            look_at_mounts(&guarding.watched);
+        }
+    }
+}
+
+fn look_at_mounts(watched: &Watched) {
+    for change in watched.refresh() {
+        match change {
+            Change::LetGo(root) => {
+                tracing::info!(root = %root.display(), "unmounted, and let go");
+            }
+            Change::Back(root) => {
+                tracing::warn!(
+                    root = %root.row.path.display(),
+                    "mounted, and watched from now on; hsm recall-guard --mount leaves no moment \
+                     before that"
+                );
+                exposure::report(&[root]);
+            }
         }
     }
 }
@@ -260,8 +285,8 @@ fn prove_all(
     watched: &Watched,
     stranger: &mut Stranger,
 ) -> Result<(), Unproven> {
-    for root in &watched.roots {
-        let proven = probe::prove(group, probes, root, stranger)?;
+    for root in watched.roots() {
+        let proven = probe::prove(group, probes, &root, stranger)?;
         if !proven.reads_seen {
             root.distrust_reads();
             tracing::warn!(

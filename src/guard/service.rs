@@ -90,7 +90,7 @@ impl<'g> Connection<'g> {
             let what = format!("this guard speaks version {VERSION}, not {version}: restart it");
             return Reply::Failed(what);
         }
-        let roots = self.guarding.watched.roots.iter().map(|root| WatchedRoot {
+        let roots = self.guarding.watched.roots().into_iter().map(|root| WatchedRoot {
             id: root.row.id,
             path: root.row.path.as_path().into(),
             identity: root.row.identity.clone(),
@@ -100,7 +100,7 @@ impl<'g> Connection<'g> {
     }
 
     fn pass(&self, to: &UnixStream) -> io::Result<()> {
-        for root in &self.guarding.watched.roots {
+        for root in self.guarding.watched.roots() {
             local_socket::send_with_fds(to, b".", &[root.dir().as_fd()])?;
         }
         Ok(())
@@ -200,7 +200,7 @@ impl<'g> Connection<'g> {
 pub fn exposed(guarding: &Guarding) -> Result<Vec<Exposed>, Trouble> {
     let state = guarding.shared.access.state_read_only()?;
     let mut exposed = vec![];
-    for root in &guarding.watched.roots {
+    for root in guarding.watched.roots() {
         if !root.is_visible() {
             continue;
         }

@@ -85,7 +85,7 @@ pub fn take_over(
         let mut pending = Pending::inherited(group, entry.event, entry.pid);
         slots.inherit(&mut pending, slot);
         let dev = u64::from(entry.fs_index);
-        match watched.open(&entry.handle, dev).and_then(|file| Inode::of(&file)) {
+        match watched.open_file(&entry.handle, dev).and_then(|file| Inode::of(&file)) {
             Ok(inode) => inodes.admit_inherited(inode, entry.handle, pending),
             Err(error) => {
                 tracing::warn!(%error, pid = entry.pid, "a program that waited is denied");

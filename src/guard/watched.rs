@@ -4,6 +4,11 @@
 //! opened through it raises no event, so the guard never waits for itself, and
 //! the visible mount can be unmounted as if there were no guard. Other `hsm`
 //! processes get a descriptor of it (see [`super::client`]).
+//!
+//! A file system that was unmounted everywhere is let go, so that its device is
+//! free; one that comes back is marked at once. Between its mounting and that
+//! there is a moment in which a stub can be opened unseen: only a mount that the
+//! guard makes itself has none.
 
 use crate::os::fanotify::Group;
 use crate::os::handle::Handle;
@@ -12,49 +17,44 @@ use crate::os::private_mount::PrivateMount;
 use crate::os::tree::RootDir;
 use crate::state::{RootId, RootRow};
 use rustix::fs::OFlags;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 
 /// A root and the mount through which the guard works on it.
 pub struct Root {
     pub row: RootRow,
     private: PrivateMount,
+    dev: u64,
     /// The type and the source of its mount.
-    mounted: (String, std::ffi::OsString),
+    mounted: (String, OsString),
     /// Reads on open files are seen, not only opens.
-    pre_access: AtomicBool,
+    reads_seen: AtomicBool,
 }
 
 impl Root {
-    /// Opens the guard's own way to a root.
-    pub fn open(row: &RootRow) -> io::Result<Self> {
+    /// Marks the file system and opens the guard's own way to the root.
+    fn open(group: &Group, row: &RootRow) -> io::Result<Self> {
+        let reads_seen = mark_root(group, row)?;
         let mount = mounts::facts(&row.path)?.mount;
         let private = PrivateMount::clone_of(&row.path)?;
-        let pre_access = AtomicBool::new(false);
-        Ok(Self { row: row.clone(), private, mounted: (mount.fs_type, mount.source), pre_access })
-    }
-
-    /// Marks the file system; where the kernel knows no events before a read,
-    /// its opens alone.
-    pub fn mark(&self, group: &Group) -> io::Result<()> {
-        group.ignore_mount(self.private.dir())?;
-        let reads_seen = mark_file_system(group, self.private.dir())?;
-        self.pre_access.store(reads_seen, Ordering::Relaxed);
-        Ok(())
+        group.ignore_mount(private.dir())?;
+        RootDir::pass_through(&row.path, private.dir().try_clone_to_owned()?);
+        let dev = rustix::fs::fstat(private.dir())?.st_dev;
+        let mounted = (mount.fs_type, mount.source);
+        Ok(Self { row: row.clone(), private, dev, mounted, reads_seen: reads_seen.into() })
     }
 
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.private.dir()
     }
 
-    pub fn dev(&self) -> io::Result<u64> {
-        Ok(rustix::fs::fstat(self.private.dir())?.st_dev)
-    }
-
-    pub fn watches_reads(&self) -> bool {
-        self.pre_access.load(Ordering::Relaxed)
+    pub fn dev(&self) -> u64 {
+        self.dev
     }
 
     /// Whether programs can reach its files: the file system is still mounted.
@@ -66,10 +66,24 @@ impl Root {
         mounts::all().map_or(true, |all| all.iter().any(same))
     }
 
+    pub fn watches_reads(&self) -> bool {
+        self.reads_seen.load(Ordering::Relaxed)
+    }
+
     /// The kernel took the mark, and yet a read was not seen.
     pub fn distrust_reads(&self) {
-        self.pre_access.store(false, Ordering::Relaxed);
+        self.reads_seen.store(false, Ordering::Relaxed);
     }
+}
+
+/// Marks the file system of a root that is what it was at `hsm init`.
+pub fn mark_root(group: &Group, row: &RootRow) -> io::Result<bool> {
+    let root = RootDir::open(&row.path)?;
+    if root.identity().to_string() != row.identity {
+        let what = "another file system or directory is there than at hsm init";
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    mark_file_system(group, &root)
 }
 
 /// Marks the whole file system of a directory. Where the kernel knows no events
@@ -87,17 +101,58 @@ fn is_unsupported(error: &io::Error) -> bool {
 
 /// All of them.
 pub struct Watched {
-    pub roots: Vec<Root>,
+    group: Arc<Group>,
+    rows: Vec<RootRow>,
+    roots: RwLock<Vec<Arc<Root>>>,
+}
+
+/// What [`Watched::refresh`] noticed.
+pub enum Change {
+    LetGo(PathBuf),
+    Back(Arc<Root>),
 }
 
 impl Watched {
+    /// Opens every root that is there.
+    pub fn open(group: Arc<Group>, rows: Vec<RootRow>) -> Self {
+        let watched = Self { group, rows, roots: RwLock::default() };
+        for row in &watched.rows {
+            match Root::open(&watched.group, row) {
+                Ok(root) => watched.write(|roots| roots.push(Arc::new(root))),
+                Err(error) => {
+                    tracing::warn!(root = %row.path.display(), %error, "not watched until it is there");
+                }
+            }
+        }
+        watched
+    }
+
+    /// Those that are there now.
+    pub fn roots(&self) -> Vec<Arc<Root>> {
+        self.roots.read().expect("no holder panics").clone()
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Vec<Arc<Root>>) -> T) -> T {
+        change(&mut self.roots.write().expect("no holder panics"))
+    }
+
+    pub fn root(&self, id: RootId) -> Option<Arc<Root>> {
+        self.roots().into_iter().find(|root| root.row.id == id)
+    }
+
+    /// The roots that a file of this device can be in.
+    pub fn roots_on(&self, dev: u64) -> Vec<RootId> {
+        self.roots().iter().filter(|root| root.dev == dev).map(|root| root.row.id).collect()
+    }
+
     /// The file behind a handle, for reading and writing, on whichever of the
-    /// file systems it is: `dev` is the device that the event's file was on.
-    /// A handle alone does not say; on another file system it may be another file.
-    pub fn open(&self, handle: &Handle, dev: u64) -> io::Result<File> {
+    /// file systems it is: `dev` is the device that the event's file was on. A
+    /// handle alone does not say; on another file system it may be another file.
+    pub fn open_file(&self, handle: &Handle, dev: u64) -> io::Result<File> {
         let mut last = io::Error::from_raw_os_error(libc::ESTALE);
-        for root in &self.roots {
-            match self.open_on(root, handle) {
+        for root in self.roots() {
+            let flags = OFlags::RDWR | OFlags::NOATIME | OFlags::NONBLOCK | OFlags::LARGEFILE;
+            match handle.open(root.dir(), flags) {
                 Ok(file) if is_on(&file, dev) => return Ok(file),
                 Ok(_) => {}
                 Err(error) => last = error,
@@ -106,39 +161,41 @@ impl Watched {
         Err(last)
     }
 
-    fn open_on(&self, root: &Root, handle: &Handle) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::NOATIME | OFlags::NONBLOCK | OFlags::LARGEFILE;
-        handle.open(root.dir(), flags)
-    }
-
-    /// The roots that a file of this device can be in.
-    pub fn roots_on(&self, dev: u64) -> Vec<RootId> {
-        let on = |root: &&Root| root.dev().is_ok_and(|own| own == dev);
-        self.roots.iter().filter(on).map(|root| root.row.id).collect()
-    }
-
-    pub fn root(&self, id: RootId) -> Option<&Root> {
-        self.roots.iter().find(|root| root.row.id == id)
+    /// Lets go of what was unmounted and watches what came back.
+    pub fn refresh(&self) -> Vec<Change> {
+        let mut changes = vec![];
+        for root in self.roots() {
+            if !root.is_visible() {
+                RootDir::pass_no_longer(&root.row.path);
+                self.write(|roots| roots.retain(|kept| kept.row.id != root.row.id));
+                changes.push(Change::LetGo(root.row.path.clone()));
+            }
+        }
+        for row in &self.rows {
+            if self.root(row.id).is_none()
+                && let Ok(root) = Root::open(&self.group, row)
+            {
+                let root = Arc::new(root);
+                self.write(|roots| roots.push(Arc::clone(&root)));
+                changes.push(Change::Back(root));
+            }
+        }
+        changes
     }
 
     /// What was found out about each root, one byte each, for the next guard.
     pub fn findings(&self) -> Vec<u8> {
-        self.roots.iter().map(|root| u8::from(root.watches_reads())).collect()
+        let seen = |row: &RootRow| self.root(row.id).is_some_and(|root| root.watches_reads());
+        self.rows.iter().map(|row| u8::from(seen(row))).collect()
     }
 
     /// What the guard before this one had found out.
     pub fn recall_findings(&self, notes: &[u8]) {
-        for (root, seen) in self.roots.iter().zip(notes) {
-            root.pre_access.store(*seen == 1, Ordering::Relaxed);
+        for (row, seen) in self.rows.iter().zip(notes) {
+            if let Some(root) = self.root(row.id).filter(|_| *seen == 0) {
+                root.distrust_reads();
+            }
         }
-    }
-
-    /// From here on this process reaches its roots by the guard's own mounts.
-    pub fn look_through(&self) -> io::Result<()> {
-        for root in &self.roots {
-            RootDir::pass_through(&root.row.path, root.dir().as_fd().try_clone_to_owned()?);
-        }
-        Ok(())
     }
 }
 

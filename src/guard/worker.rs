@@ -11,11 +11,13 @@ use super::recorder::Record;
 use super::waiter::Waiter;
 use super::watched::Watched;
 use crate::clock::Clock;
+use crate::os::owner_write;
 use crate::recall::{self, FileError, Filled};
 use crate::site::{Catalog, Leases, Site};
 use crate::state::StateDb;
 use crossbeam_channel::{Receiver, Sender};
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 /// What a worker needs; shared by all of them.
@@ -65,7 +67,7 @@ impl Outcome {
 }
 
 fn make_whole(bench: &Bench, state: &mut Option<StateDb>, task: &Task) -> Outcome {
-    let file = match bench.watched.open(&task.handle, task.inode.dev) {
+    let file = match open(bench, task) {
         Ok(file) => file,
         Err(error) => return Outcome::Unavailable(error.into()),
     };
@@ -79,6 +81,18 @@ fn make_whole(bench: &Bench, state: &mut Option<StateDb>, task: &Task) -> Outcom
     match known {
         Ok(known) => fill(bench, state, known, file, task),
         Err(trouble) => Outcome::Unavailable(trouble),
+    }
+}
+
+/// By its handle on the guard's own mount. A file whose last name is gone has
+/// no handle any more; it is opened by way of the event, which raises events of
+/// our own that the reader answers.
+fn open(bench: &Bench, task: &Task) -> io::Result<File> {
+    match (bench.watched.open_file(&task.handle, task.inode.dev), &task.event_file) {
+        (Err(error), Some(file)) if error.raw_os_error() == Some(libc::ESTALE) => {
+            owner_write::reopen(file)
+        }
+        (opened, _) => opened,
     }
 }
 

@@ -65,6 +65,12 @@ impl RootDir {
         passages.get_or_insert_default().insert(path.to_owned(), Arc::new(passage));
     }
 
+    /// Takes back [`RootDir::pass_through`].
+    pub fn pass_no_longer(path: &Path) {
+        let mut passages = PASSAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        passages.get_or_insert_default().remove(path);
+    }
+
     /// As it was given to [`RootDir::open`].
     pub fn path(&self) -> &Path {
         &self.path
