@@ -26,6 +26,7 @@ pub mod owner_write;
 pub mod private_mount;
 pub mod process;
 pub mod processes;
+pub mod quota;
 pub mod relpath;
 pub mod service_manager;
 pub mod signals;
