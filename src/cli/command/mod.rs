@@ -18,6 +18,7 @@ pub mod policy;
 pub mod policy_fields;
 pub mod recall;
 pub mod recall_guard;
+pub mod recallers;
 pub mod scan;
 pub mod status;
 pub mod stub;

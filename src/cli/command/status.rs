@@ -1,6 +1,6 @@
 //! `hsm status`: how the trees stand, at a glance.
 
-use super::Outcome;
+use super::{Outcome, recallers};
 use crate::cli::args::PolicyFiles;
 use crate::cli::context::{Context, state_file};
 use crate::cli::error::Error;
@@ -29,8 +29,9 @@ Examples:
 ///
 /// For each root: free space, the last complete scan, files and bytes in each
 /// state, what the policy wants and has no copy yet, why uploaded files are not
-/// stubs, pins, and what an earlier run left unfinished; then the latest runs
-/// with what they left alone and why.
+/// stubs, pins, and what an earlier run left unfinished; then for which programs
+/// most was recalled in the last week, and the latest runs with what they left
+/// alone and why.
 ///
 /// It reads the state DB, the policy and the free space; it asks no store and
 /// opens a file only where a rule asks for an extended attribute.
@@ -54,9 +55,13 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<Outcome, Error> {
         standing.print(context, root)?;
         standing.record(context, root)?;
     }
+    let refused = recallers::show(context, &state)?;
     let runs = state.recent_runs(args.runs)?;
     show_runs(context, &runs)?;
-    Ok(Outcome::done().with("roots", roots.len()).with("store", &config.store.url))
+    Ok(Outcome::done()
+        .with("roots", roots.len())
+        .with("store", &config.store.url)
+        .with("refused_recalls", refused))
 }
 
 /// What there is to say about one root.
