@@ -81,6 +81,29 @@ fn all_is_well(sandbox: &Sandbox) {
     sandbox.hsm(["verify", "--data"]).succeeds();
 }
 
+/// Two of the three stubs are found wanting; asking opened none of them.
+#[test]
+fn doctor_looks_at_stubs_without_opening_them() {
+    let sandbox = tiered();
+    let sound = sandbox.hsm(["doctor"]).succeeds().stdout();
+    assert!(sound.contains("good     stubs        3 of the stubs looked at"), "{sound}");
+    assert!(sound.contains("not guaranteed: that a program that opens a stub"), "{sound}");
+    let root = rustix::process::geteuid().is_root();
+    let marker = if root { "trusted.hsm" } else { "user.hsm" };
+    let at = |name: &str| sandbox.tree().join(name);
+    let other = xattr::get(at("b/three"), marker).unwrap().unwrap();
+    xattr::remove(at("a/one"), marker).unwrap();
+    xattr::set(at("a/two"), marker, &other).unwrap();
+    // The probe file moves the root's own mtime.
+    let before = snapshot(&at("a"));
+    let told = sandbox.hsm(["doctor"]).exits(1).stdout();
+    assert!(told.contains("bad      stubs-lost"), "{told}");
+    assert!(told.contains("such as a/one"), "{told}");
+    assert!(told.contains("warning  stubs-alien"), "{told}");
+    assert!(told.contains("1 of the stubs looked at have their markers"), "{told}");
+    assert_same(&before, &snapshot(&at("a")));
+}
+
 #[test]
 fn a_missing_root_stops_every_run_and_nothing_is_concluded() {
     let sandbox = tiered();

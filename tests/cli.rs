@@ -238,7 +238,18 @@ fn doctor_tries_a_directory_and_leaves_nothing_behind() {
     let server = Server::new();
     let ran = server.run(["doctor", "--json", &server.text("tree")]);
     let records = ran.records();
-    for check in ["identity", "times", "generation", "lease", "punch", "marker", "guard"] {
+    for check in [
+        "identity",
+        "times",
+        "generation",
+        "lease",
+        "punch",
+        "marker",
+        "guard",
+        "place",
+        "at-work",
+        "promise",
+    ] {
         let found = records.iter().find(|record| record["check"] == check);
         assert!(found.is_some(), "no finding {check}: {}", ran.text());
     }
@@ -246,6 +257,18 @@ fn doctor_tries_a_directory_and_leaves_nothing_behind() {
     assert_eq!(records.last().unwrap()["bad"], wrong);
     assert_eq!(ran.code, i32::from(wrong > 0));
     assert_eq!(std::fs::read_dir(server.path("tree")).unwrap().count(), 0);
+}
+
+#[test]
+fn doctor_names_a_user_that_the_guard_would_not_find() {
+    let server = Server::initialised();
+    let config = server.path("etc/config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let rule = "[[guard.rule]]\nname = \"x\"\nuser = \"nobody of this name\"\naction = \"deny\"\n";
+    std::fs::write(&config, format!("{text}{rule}")).unwrap();
+    let ran = server.run(["doctor"]).code(1);
+    assert!(ran.text().contains("bad      guard-rules"), "{}", ran.text());
+    assert!(ran.text().contains("the user \"nobody of this name\""), "{}", ran.text());
 }
 
 #[test]

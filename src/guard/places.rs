@@ -13,7 +13,6 @@
 
 use crate::config::Config;
 use crate::os::mounts::{self, Superblock};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +22,9 @@ const UNWATCHED: [&str; 10] =
     ["tmpfs", "ramfs", "overlay", "nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph"];
 const ELSEWHERE: &str =
     "use `hsm recall`, and `unguarded = true` in the policy if stubs are wanted there";
+
+/// Of what a file system also holds; the first reasons are the best.
+const MOST_NAMED: usize = 3;
 
 /// What is known about one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,20 +133,24 @@ fn by_type(root: &Place) -> Option<Refusal> {
 
 fn by_needs(root: &Place, needs: &[Need]) -> Option<Refusal> {
     let here = needs.iter().filter(|need| need.superblock == root.superblock);
-    let mut named: BTreeMap<&Path, String> = BTreeMap::new();
+    let mut named: Vec<String> = Vec::new();
     for Need { what, path, .. } in here {
         let separator = if what.is_empty() { "" } else { " " };
-        named.insert(path, format!("{what}{separator}{}", path.display()));
+        named.push(format!("{what}{separator}{}", path.display()));
     }
     if named.is_empty() {
         return None;
     }
-    let list: Vec<String> = named.into_values().collect();
+    let more = match named.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    named.truncate(MOST_NAMED);
     Some(Refusal {
         root: root.path.clone(),
         reason: format!(
-            "its file system also holds {}: a guard that stops would stop everything that reads there",
-            list.join(", ")
+            "its file system also holds {}{more}: a guard that stops would stop everything that reads there",
+            named.join(", ")
         ),
         instead: "put the data on a file system of its own, or allow it with --allow-system-fs"
             .to_owned(),
@@ -162,18 +168,37 @@ fn by_store(root: &Place, store: &Place) -> Option<Refusal> {
     })
 }
 
-/// Looks at every path of a configuration, opening nothing.
-pub fn gather(config: &Config) -> io::Result<Facts> {
-    let mut facts = Facts::default();
-    for root in &config.roots {
+/// What roots are judged beside.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'c> {
+    pub state_dir: &'c Path,
+    pub run_dir: &'c Path,
+    /// The directory of a `file://` store.
+    pub store_dir: Option<&'c Path>,
+}
+
+impl<'c> Surroundings<'c> {
+    pub fn of(config: &'c Config) -> Self {
+        Self {
+            state_dir: &config.state_dir,
+            run_dir: &config.guard.run_dir,
+            store_dir: config.store.url.strip_prefix("file://").map(Path::new),
+        }
+    }
+}
+
+/// Looks at every path, opening nothing; what does not exist yet is where the
+/// nearest directory above it is.
+pub fn gather(roots: &[PathBuf], around: Surroundings<'_>) -> io::Result<Facts> {
+    let mut facts = Facts { needs: needs(around)?, ..Facts::default() };
+    for root in roots {
         match place_of(root) {
             Ok(place) => facts.roots.push(place),
             Err(error) => facts.unseen.push((root.clone(), error.to_string())),
         }
     }
-    facts.needs = needs(config)?;
-    if let Some(directory) = config.store.url.strip_prefix("file://") {
-        facts.store = Some(Place { path: directory.into(), ..place_above(Path::new(directory))? });
+    if let Some(directory) = around.store_dir {
+        facts.store = Some(Place { path: directory.to_owned(), ..place_above(directory)? });
     }
     Ok(facts)
 }
@@ -185,7 +210,7 @@ pub fn place_of(path: &Path) -> io::Result<Place> {
     Ok(Place { path: path.to_owned(), fs_type: mount.fs_type, superblock })
 }
 
-fn needs(config: &Config) -> io::Result<Vec<Need>> {
+fn needs(around: Surroundings<'_>) -> io::Result<Vec<Need>> {
     // The kernel's link leads to the program even after an upgrade replaced it.
     let exe = Path::new("/proc/self/exe");
     let shown = std::fs::read_link(exe).unwrap_or_else(|_| exe.to_owned());
@@ -195,8 +220,8 @@ fn needs(config: &Config) -> io::Result<Vec<Need>> {
         here("/usr"),
         here("/var"),
         here("/var/log"),
-        ("the state directory", &config.state_dir, &config.state_dir),
-        ("the run directory", &config.guard.run_dir, &config.guard.run_dir),
+        ("the state directory", around.state_dir, around.state_dir),
+        ("the run directory", around.run_dir, around.run_dir),
         ("the program", exe, &shown),
     ];
     let need = |(what, path, shown): (&'static str, &Path, &Path)| {
@@ -327,7 +352,7 @@ mod tests {
     #[test]
     fn the_facts_of_this_machine_are_found() {
         let config = config(&[Path::new("/nowhere/x")], Path::new("/nowhere/state"), "s3://b");
-        let facts = gather(&config).expect("facts");
+        let facts = gather(&config.roots, Surroundings::of(&config)).expect("facts");
         assert_eq!(facts.unseen.len(), 1);
         let root = place_of(Path::new("/")).expect("the root directory");
         let on_root: Vec<&Path> = facts
@@ -357,7 +382,8 @@ mod tests {
             std::fs::create_dir(&data).expect("mkdir");
             let paths = [one.path(), &data, dir.path()];
             let store = format!("file://{}", two.path().join("not/yet").display());
-            let facts = gather(&config(&paths, Path::new("/nowhere/s"), &store)).expect("facts");
+            let config = config(&paths, Path::new("/nowhere/s"), &store);
+            let facts = gather(&config.roots, Surroundings::of(&config)).expect("facts");
             let places = judge(&facts, true);
             let roots: Vec<usize> = places.file_systems.iter().map(|fs| fs.roots.len()).collect();
             assert_eq!((roots, places.refusals.len()), (vec![2, 1], 0), "{kind:?}");

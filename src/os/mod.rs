@@ -13,6 +13,7 @@
 pub mod blocks;
 pub mod child;
 pub mod descriptors;
+pub mod exposure;
 pub mod fanotify;
 pub mod handle;
 pub mod identity;

@@ -7,6 +7,9 @@ use std::io;
 /// `PROC_USER_INIT_INO` of Linux' `include/linux/proc_ns.h`.
 const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
+/// `PROC_PID_INIT_INO` of the same file.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -20,6 +23,19 @@ pub fn can_use_trusted_xattrs() -> bool {
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
     let namespace = std::fs::read_link("/proc/self/ns/user");
     effective && namespace.map_or(true, |link| link.as_os_str() == INITIAL_USER_NAMESPACE)
+}
+
+/// Whether this process sees every process of the machine; in a container it
+/// sees those of the container, and the others have no number.
+pub fn sees_all_processes() -> bool {
+    let namespace = std::fs::read_link("/proc/self/ns/pid");
+    namespace.map_or(true, |link| link.as_os_str() == INITIAL_PID_NAMESPACE)
+}
+
+/// A number of `/proc/sys`, such as `fs/lease-break-time`; `None` where the
+/// kernel has no such setting.
+pub fn kernel_setting(name: &str) -> Option<i64> {
+    first_line(&format!("/proc/sys/{name}")).trim().parse().ok()
 }
 
 /// Another one after each boot; empty where the kernel does not say.
@@ -96,6 +112,8 @@ mod tests {
         assert_eq!(boot_id().len(), 36);
         assert!(holder().contains(&boot_id()));
         assert!(available_cores() >= 1);
+        assert!(kernel_setting("fs/lease-break-time").is_some());
+        assert_eq!(kernel_setting("fs/no-such-setting"), None);
         let raised = raise_nofile_limit();
         assert_eq!(
             rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),

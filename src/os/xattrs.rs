@@ -34,6 +34,16 @@ pub fn get(file: &File, name: impl AsRef<OsStr>) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
+/// As [`get`], of anything that can be opened with `O_PATH`: no event is raised
+/// and no lease broken, as opening the file would.
+pub fn get_path_fd(fd: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<Option<Vec<u8>>> {
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    match xattr::get_deref(path, name) {
+        Err(error) if is_unsupported(&error) => Ok(None),
+        found => found,
+    }
+}
+
 /// Creates or replaces. Visible on return, durable after an fsync.
 pub fn set(file: &File, name: impl AsRef<OsStr>, value: &[u8]) -> io::Result<()> {
     file.set_xattr(name, value)
@@ -126,6 +136,15 @@ mod tests {
         };
         assert_eq!(visible(list(&file).expect("list")), expected);
         assert_eq!(visible(list_path_fd(&file).expect("list")), expected);
+        let named = rustix::fs::open(
+            dir.path().join("f"),
+            rustix::fs::OFlags::PATH,
+            rustix::fs::Mode::empty(),
+        )
+        .expect("open");
+        let colour = get_path_fd(&named, "user.colour").expect("get");
+        assert_eq!(colour.as_deref(), Some(&b"\x00blue\xff"[..]));
+        assert_eq!(get_path_fd(&named, "user.none").expect("get"), None);
         assert!(remove(&file, "user.colour").expect("remove"));
         assert!(!remove(&file, "user.colour").expect("remove"));
     }

@@ -34,6 +34,7 @@ mod recalls;
 mod roots;
 mod rows;
 mod runs;
+mod sample;
 mod scan_compare;
 mod scan_finish;
 mod scan_judge;

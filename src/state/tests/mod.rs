@@ -6,6 +6,7 @@ mod model;
 mod open;
 mod packs;
 mod recalls;
+mod sample;
 mod scan;
 mod scan_model;
 

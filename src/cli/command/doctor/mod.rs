@@ -6,19 +6,27 @@
 //! `note` that changes nothing, a `warning` that weakens a promise or a rule,
 //! or `bad`: tiering would be unsafe or impossible, and the exit code is 1.
 
+mod promise;
 mod root;
 mod state;
 mod store;
+mod stubs;
+mod watched;
 
 use super::Outcome;
+use crate::cli::args::PolicyFiles;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::locate;
 use crate::cli::output::{escaped, escaped_path};
+use crate::config::{Config, GuardSection};
+use crate::guard::places::Surroundings;
+use crate::os::process;
+use crate::state::{RootRow, StateDb};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,8 +37,10 @@ Examples:
 ///
 /// Tries on a probe file in each root: attributes, punching holes, leases, file
 /// generations, time stamps; reads how the file system is mounted and where
-/// else it can be reached; opens the state DB and checks it; tries the store
-/// with scratch objects and says how copies will be proven.
+/// else it can be reached; looks whether a guard can watch it and does; looks at
+/// up to a thousand stubs without opening one; then says what is guaranteed
+/// there and what is not. Opens the state DB and checks it; tries the store with
+/// scratch objects and says how copies will be proven.
 ///
 /// It leaves nothing behind and touches none of your files. Exit code 1 means
 /// that something makes tiering unsafe or impossible; warnings alone are 0.
@@ -97,21 +107,91 @@ pub fn run(context: &Context, args: &DoctorArgs) -> Result<Outcome, Error> {
         let config = context.config()?;
         let (findings, state) = state::check(context, &config);
         tell(&escaped_path(&config.state_dir), findings)?;
+        let surroundings = Around::configured(context, &config);
         for root in state.as_ref().map(|state| state.roots()).transpose()?.unwrap_or_default() {
-            tell(&escaped_path(&root.path), root::check(&root.path, Some(&root.identity)))?;
+            let recorded = state.as_ref().map(|state| (state, &root));
+            tell(&escaped_path(&root.path), surroundings.check(&root.path, recorded))?;
         }
         let findings = store::check(context, &config, state.as_ref());
         tell(&config.store.url, findings)?;
     }
+    let surroundings = match context.config() {
+        Ok(config) => Around::configured(context, &config),
+        Err(_) => Around::bare(context),
+    };
     for root in &args.roots {
         let path = locate::resolve(root)?;
-        tell(&escaped_path(&path), root::check(&path, None))?;
+        tell(&escaped_path(&path), surroundings.check(&path, None))?;
     }
     let count = |level| all.iter().filter(|found| **found == level).count();
     let (wrong, warnings) = (count(Level::Bad), count(Level::Warning));
     context.out.remark(format!("\n{}", verdict(wrong, warnings)))?;
     let exit = if wrong > 0 { Exit::Failed } else { Exit::Done };
     Ok(Outcome::new(exit).with("checks", all.len()).with("bad", wrong).with("warnings", warnings))
+}
+
+/// What a root is judged beside: of the configuration, or of the places that
+/// `hsm init` would choose.
+struct Around {
+    state_dir: PathBuf,
+    run_dir: PathBuf,
+    store_dir: Option<PathBuf>,
+    /// The policy accepts stubs without a guard.
+    unguarded: bool,
+    /// Chooses which stubs are looked at.
+    seed: u64,
+}
+
+impl Around {
+    fn configured(context: &Context, config: &Config) -> Self {
+        let policy = context.policy(config, &PolicyFiles { files: Vec::new() });
+        Self {
+            state_dir: config.state_dir.clone(),
+            run_dir: config.guard.run_dir.clone(),
+            store_dir: Surroundings::of(config).store_dir.map(Path::to_owned),
+            unguarded: policy.is_ok_and(|policy| policy.unguarded()),
+            seed: context.now_ns().cast_unsigned(),
+        }
+    }
+
+    fn bare(context: &Context) -> Self {
+        let state_dir = context.paths().state_dir;
+        let run_dir = GuardSection::of_state_dir(&state_dir).run_dir;
+        let seed = context.now_ns().cast_unsigned();
+        Self { state_dir, run_dir, store_dir: None, unguarded: false, seed }
+    }
+
+    /// Everything about one directory, and what follows for the promises;
+    /// `recorded` is the root that it is, if it is one.
+    fn check(&self, path: &Path, recorded: Option<(&StateDb, &RootRow)>) -> Vec<Finding> {
+        let checked = root::check(path, recorded.map(|(_, row)| row.identity.as_str()));
+        let mut findings = checked.findings;
+        let Some(root) = checked.root else { return findings };
+        let around = Surroundings {
+            state_dir: &self.state_dir,
+            run_dir: &self.run_dir,
+            store_dir: self.store_dir.as_deref(),
+        };
+        let mut watched = watched::check(path, checked.mount.as_ref(), around);
+        findings.append(&mut watched.findings);
+        let mut looked_at = 0;
+        if let Some((state, row)) = recorded {
+            let (found, count) = stubs::check(&root, state, row.id, self.seed);
+            findings.extend(found);
+            looked_at = count;
+        }
+        let promises = promise::lines(&promise::Known {
+            findings: &findings,
+            watched: &watched,
+            pre_content: checked.pre_content,
+            trusted: process::can_use_trusted_xattrs(),
+            unguarded: self.unguarded,
+            has_stubs: looked_at > 0,
+            fs_type: &root.identity().kind,
+        });
+        findings.extend(promises);
+        findings
+    }
 }
 
 fn show(context: &Context, subject: &str, findings: &[Finding]) -> Result<(), Error> {

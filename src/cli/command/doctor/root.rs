@@ -10,6 +10,7 @@ use crate::os::{RootDir, blocks, generation, process, xattrs};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// A probe of a few blocks on every file system.
 const PROBE_BYTES: u64 = 256 << 10;
@@ -20,26 +21,42 @@ const TRUSTED_PROBE: &str = "trusted.hdr";
 const USER_PROBE: &str = "user.hdr";
 /// A time with all nine digits: 2001-09-09T01:46:40.123456789Z.
 const FINE_TIME_NS: i64 = 1_000_000_000_123_456_789;
+const LEASE_TRIES: u32 = 10;
+const LEASE_PAUSE: Duration = Duration::from_millis(5);
 /// File systems that the stub suites run on.
 const KNOWN: [&str; 4] = ["ext4", "xfs", "btrfs", "tmpfs"];
 
+/// What was found out about one directory.
+pub struct Checked {
+    pub findings: Vec<Finding>,
+    /// `None` if it cannot be opened, and then nothing else is known.
+    pub root: Option<RootDir>,
+    pub mount: Option<MountFacts>,
+    pub pre_content: Option<PreContent>,
+}
+
 /// Everything about one directory; `recorded` is the identity from `init`.
-pub fn check(path: &Path, recorded: Option<&str>) -> Vec<Finding> {
+pub fn check(path: &Path, recorded: Option<&str>) -> Checked {
     let root = match RootDir::open(path) {
         Ok(root) => root,
-        Err(error) => return vec![bad("root", format!("cannot be opened: {error}"))],
+        Err(error) => {
+            let findings = vec![bad("root", format!("cannot be opened: {error}"))];
+            return Checked { findings, root: None, mount: None, pre_content: None };
+        }
     };
     let mut findings = vec![identity(&root, recorded)];
-    match mounts::facts(path) {
-        Ok(facts) => findings.extend(mount(&facts)),
+    let facts = mounts::facts(path);
+    match &facts {
+        Ok(facts) => findings.extend(mount(facts)),
         Err(error) => findings.push(warning("mount", format!("cannot be read: {error}"))),
     }
     match Probe::new(path) {
         Ok(probe) => findings.extend(probe.all()),
         Err(error) => findings.push(bad("probe", format!("cannot write a probe file: {error}"))),
     }
-    findings.push(pre_content(path));
-    findings
+    let pre_content = fanotify::pre_content_supported(path);
+    findings.push(holding(&pre_content));
+    Checked { findings, root: Some(root), mount: facts.ok(), pre_content: pre_content.ok() }
 }
 
 fn identity(root: &RootDir, recorded: Option<&str>) -> Finding {
@@ -79,9 +96,9 @@ fn mount(facts: &MountFacts) -> Vec<Finding> {
     });
     for other in &facts.also_at {
         let shown = other.display();
-        findings.push(warning(
+        findings.push(note(
             "exposure",
-            format!("the same files can be reached at {shown}, where a guard must also look"),
+            format!("the same files can be reached at {shown}; a guard watches them there too"),
         ));
     }
     findings
@@ -128,9 +145,18 @@ impl Probe {
         }
     }
 
+    /// A guard at work has the file open for an instant after each event.
     fn lease(&self) -> Finding {
         lease::ignore_break_signal();
-        match WriteLease::acquire(self.file()) {
+        let mut taken = WriteLease::acquire(self.file());
+        for _ in 0..LEASE_TRIES {
+            if !matches!(taken, Ok(None)) {
+                break;
+            }
+            std::thread::sleep(LEASE_PAUSE);
+            taken = WriteLease::acquire(self.file());
+        }
+        match taken {
             Ok(Some(_)) => good("lease", "a file that somebody has open can be told"),
             Ok(None) => bad("lease", "a lease is refused on a file that nobody else has open"),
             Err(error) => bad("lease", format!("leases do not work: {error}")),
@@ -182,17 +208,18 @@ impl Probe {
     }
 }
 
-fn pre_content(path: &Path) -> Finding {
-    match fanotify::pre_content_supported(path) {
+fn holding(found: &io::Result<PreContent>) -> Finding {
+    match found {
         Ok(PreContent::Supported) => {
             good("guard", "the kernel can hold a reader of a stub until the data is here")
         }
         Ok(PreContent::NotPermitted) => {
             note("guard", "needs root; without a guard stubs read as zeros")
         }
-        Ok(PreContent::NotInKernel) => {
-            note("guard", "this kernel has no pre-content events: stubs would read as zeros")
-        }
+        Ok(PreContent::NotInKernel) => note(
+            "guard",
+            "this kernel has no pre-content events (Linux 6.14): opens can be held at best, and a file cut short by its path is not seen",
+        ),
         Ok(PreContent::NotOnThisFileSystem) => {
             note("guard", "no pre-content events on this file system: stubs would read as zeros")
         }

@@ -1,15 +1,17 @@
 //! Checks of this node's own files: the state DB, the locks, the key file.
 
 use super::{Finding, bad, good, note, warning};
+use crate::cli::accounts::Accounts;
 use crate::cli::context::Context;
 use crate::cli::key_file;
 use crate::cli::report;
 use crate::config::Config;
+use crate::guard::admission::Admission;
 use crate::state::StateDb;
 
 /// The findings, and the state DB if it can be opened.
 pub fn check(context: &Context, config: &Config) -> (Vec<Finding>, Option<StateDb>) {
-    let mut findings = vec![key(config)];
+    let mut findings = vec![key(config), rules(config)];
     let state = match context.state_read_only(config) {
         Ok(state) => state,
         Err(error) => {
@@ -35,6 +37,21 @@ fn key(config: &Config) -> Finding {
             good("key", format!("{name}, readable by its owner only; keep a copy elsewhere"))
         }
         Err(error) => bad("key", report::one_line(&error)),
+    }
+}
+
+/// Whether the guard would understand its section on this machine.
+fn rules(config: &Config) -> Finding {
+    let guard = &config.guard;
+    match Accounts::read().with_names(|names| Admission::new(guard, names.uid)) {
+        Ok(_) if guard.rules.is_empty() && guard.budget.is_none() => {
+            note("guard-rules", "none: every program may have files recalled, without a limit")
+        }
+        Ok(_) => {
+            let budget = guard.budget.as_ref().map_or("no budget", |_| "a budget");
+            good("guard-rules", format!("{} rules, {budget}", guard.rules.len()))
+        }
+        Err(error) => bad("guard-rules", format!("the guard would not start: {error}")),
     }
 }
 
