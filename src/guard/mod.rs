@@ -24,10 +24,11 @@
 
 pub mod access;
 pub mod admission;
+mod already_open;
 pub mod client;
 mod custody;
 mod deadlines;
-mod exposure;
+
 pub mod fstab;
 mod inodes;
 mod job;

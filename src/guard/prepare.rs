@@ -4,7 +4,7 @@
 //! A file system that the guard mounts itself is marked while it is still
 //! detached (fsmount(2)) and only then attached: no program can open a stub of
 //! it before the mark. On one that is mounted already there is a time before
-//! the mark; what was opened in it is reported ([`super::exposure`]).
+//! the mark; what was opened in it is reported ([`super::already_open`]).
 
 use super::keeper::{Error, GROUP, Keeper, SLOTS};
 use super::protocol::SOCKET;

@@ -28,7 +28,7 @@ use super::slots::Slots;
 use super::survivors::{self, Range};
 use super::watched::{Change, Watched};
 use super::worker::{self, Bench};
-use super::{exposure, recorder, service};
+use super::{already_open, recorder, service};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::GuardSection;
 use crate::monitor::Stop;
@@ -176,7 +176,7 @@ fn try_start(
         Guarding { inodes, watched, shared, stop, clock, group, reader, generation, keeper };
     let guarding = Arc::new(guarding);
     start_service(&guarding, listener, &section)?;
-    exposure::report(&guarding.watched.roots());
+    already_open::report(&guarding.watched.roots());
     guarding.tell(tell::READY, "");
     Ok(guarding)
 }
@@ -273,7 +273,7 @@ fn look_at_mounts(watched: &Watched) {
                     "mounted, and watched from now on; hsm recall-guard --mount leaves no moment \
                      before that"
                 );
-                exposure::report(&[root]);
+                already_open::report(&[root]);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::guard::access::{Access, OpenStore, Trouble};
 use crate::guard::admission::{Admission, AdmissionError};
 use crate::guard::client::{self, Client};
 use crate::guard::keeper::{self, Ended};
-use crate::guard::places;
+use crate::guard::places::{self, Surroundings};
 use crate::guard::prepare::{NewMount, Task, prepare};
 use crate::guard::protocol::{Exposed, Reply, Request};
 use crate::monitor::Stop;
@@ -110,8 +110,8 @@ pub fn run(context: &Context, args: &RecallGuardArgs) -> Result<Outcome, Error> 
 
 /// Every root's file system can be watched, and may be.
 fn require_fit(config: &Config, mounts: &[NewMount], allow_system_fs: bool) -> Result<(), Error> {
-    let mut facts =
-        places::gather(config).map_err(Error::io("look at the mounts below", Path::new("/")))?;
+    let mut facts = places::gather(&config.roots, Surroundings::of(config))
+        .map_err(Error::io("look at the mounts below", Path::new("/")))?;
     // What is mounted now at a place where the guard will mount is not watched.
     let comes = |path: &Path| mounts.iter().any(|mount| path.starts_with(&mount.target));
     facts.roots.retain(|place| !comes(&place.path));
