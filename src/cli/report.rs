@@ -96,7 +96,11 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Tier(tier::Error::State(error))
         | Error::Recall(recall::Error::State(error))
         | Error::Verify(verify::Error::State(error)) => return state_hint(error),
-        Error::Tier(error) => return tier_hint(error),
+        Error::Tier(tier::Error::Guard(_)) | Error::Recall(recall::Error::Guard(_)) => {
+            "the same command again when the recall guard runs; where it is at work nobody else \
+             may change a stub"
+                .into()
+        }
         Error::Recall(recall::Error::NoSpace { .. }) => {
             "free some space, or recall fewer files at once".into()
         }
@@ -106,6 +110,7 @@ pub fn hint(error: &Error) -> Option<String> {
         }
         Error::Keeper(_) => "hsm doctor".into(),
         Error::Admission(_) => "mend [guard] in the configuration".into(),
+        Error::Tier(error) => return tier_hint(error),
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "run it as the owner of these files, usually root".into()
         }

@@ -20,7 +20,7 @@ const ROUND_BYTES: u64 = 1 << 20;
 
 /// What may stay allocated after everything was punched: extended attributes
 /// that do not fit the inode count as blocks of the file.
-const LEFTOVER_BYTES: u64 = 64 << 10;
+pub const LEFTOVER_BYTES: u64 = 64 << 10;
 
 /// The parts of `0..size_bytes` that hold data, ascending, not touching each
 /// other; on a file system that cannot tell, all of it. Data not yet written

@@ -34,11 +34,9 @@ pub fn get(file: &File, name: impl AsRef<OsStr>) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// As [`get`], of anything that can be opened with `O_PATH`: no event is raised
-/// and no lease broken, as opening the file would.
+/// As [`get`], of anything that can be opened with `O_PATH`: raises no event.
 pub fn get_path_fd(fd: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<Option<Vec<u8>>> {
-    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    match xattr::get_deref(path, name) {
+    match xattr::get_deref(path_of(&fd), name) {
         Err(error) if is_unsupported(&error) => Ok(None),
         found => found,
     }
@@ -75,9 +73,13 @@ pub fn list_noting(
 /// As [`list`], of anything that can be opened with `O_PATH`: a symbolic link
 /// or a device has attributes too.
 pub fn list_path_fd(fd: impl AsFd) -> io::Result<Vec<(OsString, Vec<u8>)>> {
-    // Leads to the inode itself; a symbolic link reached so is not followed.
-    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let path = path_of(&fd);
     collect(xattr::list_deref(&path), &|name| xattr::get_deref(&path, name), &mut log_skipped)
+}
+
+/// Leads to the inode itself; a symbolic link reached so is not followed.
+fn path_of(fd: &impl AsFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
 fn collect(

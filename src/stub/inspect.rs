@@ -11,6 +11,7 @@ use crate::os::blocks;
 use crate::os::handle::file_ident;
 use crate::os::stat::{Stat, statx_fd};
 use std::fs::File;
+use std::os::fd::AsFd;
 
 /// What [`inspect`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,15 +69,10 @@ impl Placement {
 /// Reads one attribute of an ordinary file; of a marked one also its identity
 /// and extents. Changes nothing, neither atime nor the file's position.
 pub fn inspect(file: &File, space: MarkerSpace) -> Result<Placement, Error> {
-    let Some(bytes) = space.load(file)? else { return Ok(Placement::Resident) };
-    let (marker, intact) = match Marker::decode_with(&bytes) {
+    let (marker, intact) = match own_marker(file, space.load(file)?)? {
         Ok(found) => found,
-        Err(error) => return Ok(Placement::Corrupt(error.to_string())),
+        Err(placement) => return Ok(placement),
     };
-    let ident = file_ident(file).map_err(Error::Inspect)?;
-    if ident != marker.ident {
-        return Ok(Placement::Foreign(marker));
-    }
     let stat = statx_fd(file).map_err(Error::Inspect)?;
     if stat.size_bytes != marker.size_bytes {
         if blocks::is_all_data(file, stat.size_bytes).map_err(Error::Inspect)? {
@@ -92,6 +88,53 @@ pub fn inspect(file: &File, space: MarkerSpace) -> Result<Placement, Error> {
         return Ok(Placement::Marked(marker));
     }
     by_extents(file, &stat, marker)
+}
+
+/// What can be told of a file that must not be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Glance {
+    Sure(Placement),
+    /// A stub with the few blocks that attributes may cost it; or one that holds
+    /// that much data.
+    Likely(Marker),
+    /// Marked as itself; what it is only its extents tell.
+    Unclear(Marker),
+}
+
+/// As much as can be told by an `O_PATH` descriptor: to open a stub is what
+/// makes a guard recall it. Changes nothing.
+pub fn glance(fd: impl AsFd, space: MarkerSpace) -> Result<Glance, Error> {
+    let (marker, intact) = match own_marker(&fd, space.peek(&fd)?)? {
+        Ok(found) => found,
+        Err(placement) => return Ok(Glance::Sure(placement)),
+    };
+    let Stat { size_bytes, allocated_bytes, .. } = statx_fd(&fd).map_err(Error::Inspect)?;
+    Ok(match () {
+        () if size_bytes != marker.size_bytes => Glance::Unclear(marker),
+        () if marker.filling => Glance::Sure(Placement::Filling(marker)),
+        () if intact => Glance::Sure(Placement::Marked(marker)),
+        () if allocated_bytes == 0 => Glance::Sure(Placement::Stub(marker)),
+        () if allocated_bytes <= blocks::LEFTOVER_BYTES.min(size_bytes) => Glance::Likely(marker),
+        () => Glance::Unclear(marker),
+    })
+}
+
+/// The marker of this very inode, and whether it says intact; else what the file
+/// is by that alone.
+fn own_marker(
+    fd: impl AsFd,
+    bytes: Option<Vec<u8>>,
+) -> Result<Result<(Marker, bool), Placement>, Error> {
+    let Some(bytes) = bytes else { return Ok(Err(Placement::Resident)) };
+    let (marker, intact) = match Marker::decode_with(&bytes) {
+        Ok(found) => found,
+        Err(error) => return Ok(Err(Placement::Corrupt(error.to_string()))),
+    };
+    let ident = file_ident(fd).map_err(Error::Inspect)?;
+    if ident != marker.ident {
+        return Ok(Err(Placement::Foreign(marker)));
+    }
+    Ok(Ok((marker, intact)))
 }
 
 /// Whether the file is marked by an `hsm` of the other kind: a stub in the eyes

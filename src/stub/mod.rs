@@ -33,7 +33,7 @@ pub use error::Error;
 pub use expected::{Changed, Expected, check_unchanged};
 pub use fill::{Filler, begin_fill};
 pub use free::{Armed, Punched, arm};
-pub use inspect::{Placement, inspect, is_marked_elsewhere};
+pub use inspect::{Glance, Placement, glance, inspect, is_marked_elsewhere};
 pub use marker::{MARKER_LEN, Marker, MarkerError};
 pub use peek::{Peeked, peek};
 pub use recover::{discard_residue, drop_marker, recover, set_marker};

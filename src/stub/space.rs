@@ -17,6 +17,7 @@ use crate::os::owner_write::OwnerWrite;
 use crate::os::{process, xattrs};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 
 /// Which attribute holds the marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +51,11 @@ impl MarkerSpace {
     /// The marker's bytes, not yet decoded.
     pub(super) fn load(self, file: &File) -> Result<Option<Vec<u8>>, Error> {
         xattrs::get(file, self.attribute()).map_err(Error::ReadMarker)
+    }
+
+    /// The same by an `O_PATH` descriptor.
+    pub(super) fn peek(self, fd: impl AsFd) -> Result<Option<Vec<u8>>, Error> {
+        xattrs::get_path_fd(fd, self.attribute()).map_err(Error::ReadMarker)
     }
 
     /// Visible on return, not durable.

@@ -28,6 +28,14 @@ pub const MUTABLE: &str = "mutable";
 pub const NOT_OPEN: &str = "not-open";
 pub const CONTENT_EQUAL: &str = "content-equal";
 
+/// Stands for a condition that only a guard of another version knows.
+pub const OTHER: &str = "other";
+
+/// A condition by its name in a message of the guard.
+pub fn named(name: &str) -> &'static str {
+    ALL.into_iter().find(|known| *known == name).unwrap_or(OTHER)
+}
+
 /// All of them, in the order in which they are checked.
 pub const ALL: [&str; 13] = [
     GUARDED,

@@ -5,7 +5,6 @@
 
 use super::conditions as named;
 use super::freshness::is_fresh;
-use super::guarded;
 use super::plan::{Planner, state_of};
 use super::stubbing::Refusal;
 use crate::ids::ChunkId;
@@ -13,7 +12,7 @@ use crate::os::lease::WriteLease;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, Pin, PolicySet};
 use crate::state::{EntryRow, StateDb};
-use crate::stub::{self, Expected};
+use crate::stub::{self, Expected, Glance, MarkerSpace, Placement};
 use crate::units::format_size;
 
 /// One condition and its answer; `None` is only known when it is tried.
@@ -32,6 +31,8 @@ pub struct Question<'a> {
     pub root: &'a RootDir,
     pub row: &'a EntryRow,
     pub now_ns: i64,
+    /// Whether a guard watches over the stubs of the root, or why not.
+    pub guarded: Result<(), String>,
 }
 
 /// Every condition, in the order in which stubbing checks them.
@@ -41,6 +42,9 @@ pub fn examine(question: &Question<'_>) -> Vec<Finding> {
 
 fn answer(question: &Question<'_>, condition: &'static str) -> Finding {
     let result = match condition {
+        named::NOT_OPEN | named::UNCHANGED if opening_recalls(question) => {
+            return unknown(condition, "a program that opens it has it recalled");
+        }
         named::GUARDED => guarded(question),
         named::UPLOADED => uploaded(question),
         named::COPY_PROVEN => copy_proven(question),
@@ -61,6 +65,16 @@ fn answer(question: &Question<'_>, condition: &'static str) -> Finding {
     }
 }
 
+/// It carries a marker and a guard watches: it is not opened to be examined.
+fn opening_recalls(question: &Question<'_>) -> bool {
+    let whole = || {
+        let fd = question.root.open_path(&question.row.path).ok()?;
+        let found = stub::glance(&fd, MarkerSpace::for_this_process()).ok()?;
+        Some(found == Glance::Sure(Placement::Resident))
+    };
+    question.guarded.is_ok() && whole() != Some(true)
+}
+
 fn unknown(condition: &'static str, detail: &str) -> Finding {
     Finding { condition, holds: None, detail: detail.to_owned() }
 }
@@ -68,10 +82,13 @@ fn unknown(condition: &'static str, detail: &str) -> Finding {
 type Answer = Result<String, String>;
 
 fn guarded(question: &Question<'_>) -> Answer {
-    if question.policy.unguarded() {
-        return Ok("the policy accepts stubs without a guard".into());
+    match &question.guarded {
+        Ok(()) => Ok("a guard watches".into()),
+        Err(_) if question.policy.unguarded() => {
+            Ok("the policy accepts stubs without a guard".into())
+        }
+        Err(why) => Err(why.clone()),
     }
-    guarded::guard_has_proven_itself(question.root).map(|()| "a guard watches".into())
 }
 
 fn uploaded(question: &Question<'_>) -> Answer {

@@ -27,11 +27,13 @@ pub mod run;
 mod sightings;
 pub mod standing;
 pub mod stubbing;
+mod suspects;
 pub mod upload;
 
 use crate::chunk;
 use crate::manifest;
 use crate::scan;
+use crate::site::GuardError;
 use crate::state;
 use crate::store;
 use crate::stub;
@@ -67,6 +69,8 @@ pub enum Error {
     Format(#[from] manifest::Error),
     #[error(transparent)]
     Chunk(#[from] chunk::Error),
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     #[error(
         "another writer has written {key}: this node's log was continued elsewhere or its state DB is an old copy"
     )]

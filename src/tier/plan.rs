@@ -111,8 +111,9 @@ impl<'p> Planner<'p> {
 
     fn with_facts<T>(&self, row: &EntryRow, use_them: impl FnOnce(&Facts<'_>) -> T) -> T {
         let xattr = |name: &str| {
-            let file = self.root.open_read(&row.path).ok()?;
-            xattrs::get(&file, name).ok()?
+            // Not opened: a guard would recall it if it is a stub.
+            let fd = self.root.open_path(&row.path).ok()?;
+            xattrs::get_path_fd(&fd, name).ok()?
         };
         use_them(&Facts {
             root: &self.root_bytes,

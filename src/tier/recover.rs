@@ -21,6 +21,7 @@ use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Upload
 use crate::store::ErrorKind;
 use crate::stub::{self, MarkerSpace, Placement};
 use std::collections::HashSet;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -195,13 +196,22 @@ fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
 
 /// Recovers the files of one root that were in the middle of something. Needs
 /// no store. Run it again after a scan: that finds those that were renamed.
+///
+/// No run of this root may be at work meanwhile: its files would be taken for
+/// left behind. A guard therefore does it when a run asks, which holds the lock
+/// of the root, and not at a time of its own.
 pub fn recover_files(
     ground: &mut Ground<'_>,
     root_id: RootId,
     root: &RootDir,
 ) -> Result<Recovered, Error> {
     let mut recovered = Recovered::default();
-    for row in ground.state.transient(root_id)? {
+    let left_behind = ground.state.transient(root_id)?;
+    if let Some(guard) = ground.guard.as_deref_mut().filter(|_| !left_behind.is_empty()) {
+        recovered.files = guard.recover(root_id)?;
+        return Ok(recovered);
+    }
+    for row in left_behind {
         recovered.files += 1;
         if let Err(error) = recover_file(ground, root_id, root, &row) {
             let path = row.path.to_path(root.path());
@@ -230,6 +240,29 @@ fn recover_file(
             return Err(Error::ReadTree { path: row.path.to_path(root.path()), source });
         }
     };
+    let custody = ground.custody;
+    let _held = custody
+        .hold(&file)
+        .map_err(|source| Error::ReadTree { path: row.path.to_path(root.path()), source })?;
+    // Somebody may have ended it while we waited.
+    match ground.state.managed_by_ident(root_id, row.ident)? {
+        Some(row) if is_transient(row.state) => end_half_way(ground, root_id, root, &row, file),
+        _ => Ok(()),
+    }
+}
+
+fn is_transient(state: FileState) -> bool {
+    matches!(state, FileState::Stubbing | FileState::Recalling)
+}
+
+/// Nobody else works on the file.
+fn end_half_way(
+    ground: &mut Ground<'_>,
+    root_id: RootId,
+    root: &RootDir,
+    row: &ManagedRow,
+    file: File,
+) -> Result<(), Error> {
     let space = MarkerSpace::for_this_process();
     let mut placement = stub::recover(&file, space)?;
     if let Placement::Marked(_) | Placement::Rewritten(_) = placement {

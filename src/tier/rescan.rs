@@ -3,16 +3,12 @@
 //! Nothing is ever concluded to be deleted from a root that is missing, is
 //! another file system, looks empty, or could not be read to the end.
 
-use super::Error;
-use crate::ids::FileIdent;
+use super::{Error, suspects};
 use crate::os::relpath::RelPath;
-use crate::os::stat::statx_fd;
 use crate::os::tree::{RootDir, is_gone};
-use crate::policy::FileState;
 use crate::scan::{self, DirBatch, Seen, Sink, SinkError};
 use crate::site::Ground;
-use crate::state::{ManagedRow, Part, RootId, RootRow, ScanChanges, ScanWriter, SeenEntry};
-use crate::stub::{self, MarkerSpace, Placement};
+use crate::state::{ManagedRow, Part, RootRow, ScanChanges, ScanWriter, SeenEntry};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -78,7 +74,7 @@ pub fn rescan(
         let changes = recorder.0.finish(complete, ground.clock.now_ns())?;
         (seen, changes)
     };
-    examine_suspects(ground, row.id, root, &changes.suspects)?;
+    suspects::examine(ground, row.id, root, &changes.suspects)?;
     Ok(RescanStats { seen, changes })
 }
 
@@ -115,66 +111,6 @@ fn is_empty(root: &RootDir) -> io::Result<bool> {
 
 fn root_is_unchanged(row: &RootRow) -> bool {
     RootDir::open(&row.path).is_ok_and(|again| same_root(row, &again).is_ok())
-}
-
-/// Files that are stubs by the state DB but look different now.
-fn examine_suspects(
-    ground: &mut Ground<'_>,
-    root_id: RootId,
-    root: &RootDir,
-    suspects: &[FileIdent],
-) -> Result<(), Error> {
-    for ident in suspects {
-        let Some(row) = ground.state.managed_by_ident(root_id, *ident)? else { continue };
-        let path = row.path.to_path(root.path());
-        let found = match open_managed(root, &row) {
-            Ok(Some(file)) => examine(&file),
-            Ok(None) => continue,
-            Err(source) => Err(Error::ReadTree { path: path.clone(), source }),
-        };
-        match found {
-            Ok(Suspect::StillStub { mtime_ns, ctime_ns }) => {
-                ground.state.settle(root_id, &[(*ident, mtime_ns, ctime_ns)])?;
-            }
-            Ok(Suspect::Rewritten) => {
-                ground.state.set_state(root_id, *ident, FileState::Dirty, None)?;
-            }
-            Ok(Suspect::Conflict(why)) => {
-                ground.monitor.notice(&format!("{}: {why}", path.display()));
-                ground.state.set_state(root_id, *ident, FileState::Stub, Some(&why))?;
-            }
-            Err(error) => ground.monitor.file_failed(&path, "examine", &error),
-        }
-    }
-    Ok(())
-}
-
-enum Suspect {
-    /// Only its metadata changed (chmod, chown, rename, touch).
-    StillStub { mtime_ns: i64, ctime_ns: i64 },
-    /// Somebody truncated it and wrote new content: that is the file now.
-    Rewritten,
-    /// Local data stands over a hole; nobody but a person can merge that.
-    Conflict(String),
-}
-
-fn examine(file: &File) -> Result<Suspect, Error> {
-    let space = MarkerSpace::for_this_process();
-    let failed = |source| Error::Stub(stub::Error::Inspect(source));
-    let stat = statx_fd(file).map_err(failed)?;
-    match stub::inspect(file, space)? {
-        Placement::Stub(_) => {
-            Ok(Suspect::StillStub { mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns })
-        }
-        Placement::Resident => Ok(Suspect::Rewritten),
-        // All its bytes are local although it was a hole: whoever truncated it
-        // gave up the old content and wrote this.
-        Placement::Rewritten(_) | Placement::Marked(_) => {
-            stub::drop_marker(file, space)?;
-            Ok(Suspect::Rewritten)
-        }
-        other => Ok(Suspect::Conflict(format!("it is {}", other.describe()))),
-    }
 }
 
 /// Opens the file of a managed row if it is still that inode; `None` when it is

@@ -15,7 +15,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, PolicySet};
-use crate::site::Site;
+use crate::site::{Guard, Site};
 use crate::state::{RootRow, StateDb};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -139,7 +139,8 @@ impl<'a> Runner<'a, '_> {
         if candidates.idents.is_empty() {
             return Ok(StubStats::default());
         }
-        guarded::stubs_allowed(self.root, self.policy.unguarded())
+        let guard = self.site.guard.as_deref_mut().map(|guard| guard as &mut dyn Guard);
+        guarded::stubs_allowed(guard, self.row, self.policy.unguarded())
             .map_err(|reason| Error::Unguarded { reason })?;
         let mut quota = Quota::new(self.policy, self.clockwork);
         let (total_files, total_bytes) = (candidates.idents.len() as u64, candidates.bytes);

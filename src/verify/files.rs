@@ -3,10 +3,11 @@
 use super::{Error, Problem, Verifier, describe};
 use crate::ids::ChunkId;
 use crate::os::file_ident;
+use crate::os::stat::statx_fd;
 use crate::os::tree::{RootDir, is_gone};
 use crate::policy::FileState;
 use crate::state::{ManagedRow, RootRow, StateDb};
-use crate::stub::{self, MarkerSpace, Placement};
+use crate::stub::{self, Glance, MarkerSpace, Placement};
 use std::ops::ControlFlow;
 
 impl Verifier<'_, '_> {
@@ -35,7 +36,11 @@ impl Verifier<'_, '_> {
     fn file(&mut self, row: &RootRow, root: &RootDir, managed: &ManagedRow) -> Result<(), Error> {
         self.stats.files += 1;
         let path = managed.path.to_path(root.path());
-        let placement = match placement(root, managed) {
+        let found = match self.site.guard {
+            Some(_) => placement_from_outside(root, managed),
+            None => placement(root, managed),
+        };
+        let placement = match found {
             Ok(Some(placement)) => placement,
             // Deleted, replaced or unreadable: a scan tells which.
             Ok(None) => {
@@ -127,6 +132,37 @@ impl Verifier<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// As [`placement`], where to open the file would have the guard recall it.
+/// `None` also for one that was recalled for a program just now: the guard's
+/// record of it may still be on its way.
+fn placement_from_outside(
+    root: &RootDir,
+    managed: &ManagedRow,
+) -> Result<Option<Placement>, stub::Error> {
+    let io = |source| stub::Error::Inspect(source);
+    let fd = match root.open_path(&managed.path) {
+        Ok(fd) => fd,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    let stat = statx_fd(&fd).map_err(io)?;
+    if file_ident(&fd).map_err(io)? != managed.ident {
+        return Ok(None);
+    }
+    let as_recorded = (stat.size_bytes, stat.mtime_ns) == (managed.size_bytes, managed.mtime_ns);
+    Ok(match stub::glance(&fd, MarkerSpace::for_this_process())? {
+        Glance::Sure(Placement::Resident) if managed.state == FileState::Stub && as_recorded => {
+            None
+        }
+        Glance::Sure(placement) => Some(placement),
+        Glance::Likely(marker) => Some(Placement::Stub(marker)),
+        Glance::Unclear(marker) => {
+            let why = format!("it holds {} bytes in blocks", stat.allocated_bytes);
+            Some(Placement::Changed { marker, why })
+        }
+    })
 }
 
 /// What the file on disk is; `None` when it is no longer that file.

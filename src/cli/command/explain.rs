@@ -13,9 +13,10 @@ use crate::os::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{PolicySet, RuleOutcome};
 use crate::state::{EntryRow, StateDb};
-use crate::stub::{self, MarkerSpace};
+use crate::stub::{self, Glance, MarkerSpace, Placement};
 use crate::tier;
 use crate::tier::examine::{Finding, Question, examine};
+use crate::tier::guarded::guard_has_proven_itself;
 use crate::tier::plan::{Planner, Wish};
 use crate::tier::rescan::open_root;
 use clap::Args;
@@ -77,9 +78,11 @@ fn explain(
     let (now_ns, wish) = (context.now_ns(), Wish::default());
     let planner = Planner::new(state, policy, &place.root, &root, wish, chunking(config), now_ns)?;
     let rules = planner.explain(&row);
-    let question = Question { state, policy, planner: &planner, root: &root, row: &row, now_ns };
+    let guarded = guard_has_proven_itself(None, &place.root);
+    let question =
+        Question { state, policy, planner: &planner, root: &root, row: &row, now_ns, guarded };
     let findings = examine(&question);
-    let on_disk = on_disk(&root, &row);
+    let on_disk = on_disk(&root, &row, question.guarded.is_ok());
     show(context, &path, &row, &on_disk, &rules, &findings)?;
     context.out.record(&json!({
         "type": "explanation", "path": Name::of(&path), "state": state_word(&row),
@@ -106,16 +109,29 @@ fn no_file(context: &Context, path: &Path, kind: FileKind) -> Result<(), Error> 
     }))
 }
 
-/// What the inode itself says, whatever the state DB believes.
-fn on_disk(root: &RootDir, row: &EntryRow) -> String {
-    let inspected = root.open_read(&row.path).map_err(|error| error.to_string()).and_then(|file| {
-        let space = MarkerSpace::for_this_process();
-        stub::inspect(&file, space).map_err(|error| error.to_string())
+/// What the inode itself says, whatever the state DB believes. It is opened only
+/// where that tells more and no guard would recall it for that.
+fn on_disk(root: &RootDir, row: &EntryRow, guarded: bool) -> String {
+    let space = MarkerSpace::for_this_process();
+    let glance = || Ok::<_, stub::Error>(stub::glance(open(root.open_path(&row.path))?, space)?);
+    let inspect = || Ok::<_, stub::Error>(stub::inspect(&open(root.open_read(&row.path))?, space)?);
+    let found = glance().and_then(|found| match found {
+        Glance::Sure(placement) => Ok(placement),
+        Glance::Likely(marker) if guarded => Ok(Placement::Stub(marker)),
+        Glance::Unclear(marker) if guarded => Ok(Placement::Changed { marker, why: String::new() }),
+        _ => inspect(),
     });
-    match inspected {
+    match found {
         Ok(placement) => placement.describe().to_owned(),
-        Err(error) => format!("unknown: {error}"),
+        Err(error) => {
+            let why = error.io().map_or_else(|| error.to_string(), ToString::to_string);
+            format!("unknown: {why}")
+        }
     }
+}
+
+fn open<T>(opened: std::io::Result<T>) -> Result<T, stub::Error> {
+    opened.map_err(stub::Error::Inspect)
 }
 
 fn show(

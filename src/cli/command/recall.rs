@@ -15,7 +15,7 @@ use crate::policy::FileState;
 use crate::recall::{self, RecallStats, Target};
 use crate::site::Site;
 use crate::state::{EntryRow, RootRow, StateDb};
-use crate::stub::{self, MarkerSpace, Placement};
+use crate::stub::{self, Glance, MarkerSpace, Placement};
 use crate::tier::recover::recover_files;
 use crate::tier::rescan::{ScanRequest, open_root, rescan};
 use crate::units::format_size;
@@ -153,7 +153,8 @@ fn recall_root(
 fn targets(state: &StateDb, job: &RootJob) -> Result<Vec<Target>, Error> {
     let mut targets = vec![];
     for place in &job.files {
-        let ident = job.root.open_read(&place.path).and_then(file_ident).ok();
+        // Not opened: a guard would recall it then and there.
+        let ident = job.root.open_path(&place.path).and_then(file_ident).ok();
         let row = match ident {
             Some(ident) => state.managed_by_ident(job.row.id, ident)?,
             None => None,
@@ -183,10 +184,11 @@ fn is_unknown_stub(root: &RootDir, entry: &EntryRow) -> bool {
     let emptied = entry.kind == FileKind::File && entry.allocated_bytes < entry.size_bytes;
     let unknown = entry.file.as_ref().is_none_or(|file| file.content.is_none());
     let found = || {
-        let file = root.open_read(&entry.path).ok()?;
-        stub::inspect(&file, MarkerSpace::for_this_process()).ok()
+        let fd = root.open_path(&entry.path).ok()?;
+        stub::glance(&fd, MarkerSpace::for_this_process()).ok()
     };
-    emptied && unknown && found().is_some_and(|found| found != Placement::Resident)
+    let resident = Glance::Sure(Placement::Resident);
+    emptied && unknown && found().is_some_and(|found| found != resident)
 }
 
 fn show(context: &Context, state: &StateDb, jobs: &[RootJob]) -> Result<Outcome, Error> {

@@ -13,6 +13,10 @@
 //! file recalled, maybe before the batch is committed: the state DB knows such
 //! files by the guard's own record.
 
+mod handover;
+
+pub use handover::stub_requested;
+
 use super::sightings::Sightings;
 use super::{Error, conditions, recover};
 use crate::chunk::Protection;
@@ -139,7 +143,8 @@ struct Marked<'c> {
     secluded: Box<dyn Secluded + 'c>,
 }
 
-/// Stubs the files of `rows` and returns when their state is committed.
+/// Stubs the files of `rows` and returns when their state is committed; where a
+/// guard watches the root it does the work.
 ///
 /// Stops early once `goal_bytes` are freed, or between batches when a stop is
 /// requested. A batch takes no more files than the goal seems to need: what is
@@ -152,20 +157,75 @@ pub fn run(
     judge: &Judge<'_>,
     goal_bytes: Option<u64>,
 ) -> Result<StubStats, Error> {
-    crate::os::lease::ignore_break_signal();
-    let batch_files = BATCH_FILES.min(process::raise_nofile_limit() as usize / 4).max(1);
-    let mut stats = StubStats::default();
-    let mut sightings = Sightings::default();
-    let mut rows = rows.peekable();
-    while rows.peek().is_some() && !site.stop.requested() {
-        let goal = goal_bytes.unwrap_or(u64::MAX).saturating_sub(stats.freed_bytes);
-        if goal == 0 {
-            break;
+    let monitor = site.monitor;
+    let tell = |path: &RelPath, error: &NotStubbed| {
+        monitor.file_failed(&path.to_path(root.path()), "stub", error);
+    };
+    let mut stubbing = Stubbing::new(root_id, root, judge, &tell, goal_bytes);
+    if site.guard.is_some() {
+        handover::run(site, &mut stubbing, rows)?;
+    } else {
+        stubbing.run(site, rows)?;
+    }
+    Ok(stubbing.stats)
+}
+
+/// One run on one root.
+struct Stubbing<'a> {
+    root_id: RootId,
+    root: &'a RootDir,
+    judge: &'a Judge<'a>,
+    /// Who is told of a file that failed.
+    tell: &'a dyn Fn(&RelPath, &NotStubbed),
+    goal_bytes: u64,
+    stats: StubStats,
+    sightings: Sightings,
+}
+
+impl<'a> Stubbing<'a> {
+    fn new(
+        root_id: RootId,
+        root: &'a RootDir,
+        judge: &'a Judge<'a>,
+        tell: &'a dyn Fn(&RelPath, &NotStubbed),
+        goal_bytes: Option<u64>,
+    ) -> Self {
+        let (stats, sightings) = (StubStats::default(), Sightings::default());
+        let goal_bytes = goal_bytes.unwrap_or(u64::MAX);
+        Self { root_id, root, judge, tell, goal_bytes, stats, sightings }
+    }
+
+    fn run(
+        &mut self,
+        site: &mut Site<'_>,
+        rows: impl Iterator<Item = Result<ManagedRow, Error>>,
+    ) -> Result<(), Error> {
+        crate::os::lease::ignore_break_signal();
+        let most = BATCH_FILES.min(process::raise_nofile_limit() as usize / 4).max(1);
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() && !self.is_over(site) {
+            let batch = self.gather(site, &mut rows, most)?;
+            self.batch(site, batch)?;
         }
+        Ok(())
+    }
+
+    fn is_over(&self, site: &Site<'_>) -> bool {
+        self.stats.freed_bytes >= self.goal_bytes || site.stop.requested()
+    }
+
+    /// The next files whose copies are proven.
+    fn gather(
+        &mut self,
+        site: &mut Site<'_>,
+        rows: &mut dyn Iterator<Item = Result<ManagedRow, Error>>,
+        most: usize,
+    ) -> Result<Vec<Target>, Error> {
+        let enough_bytes = (self.goal_bytes - self.stats.freed_bytes).min(BATCH_BYTES);
         let (mut batch, mut bytes) = (vec![], 0);
-        while batch.len() < batch_files && bytes < goal.min(BATCH_BYTES) {
+        while batch.len() < most && bytes < enough_bytes {
             let Some(row) = rows.next() else { break };
-            match target(site, &mut sightings, row?)? {
+            match target(site, &mut self.sightings, row?)? {
                 Ok(target) => {
                     bytes += target.row.size_bytes;
                     batch.push(target);
@@ -175,14 +235,102 @@ pub fn run(
                     // the file, and the next upload makes a new copy.
                     let reason = refusal.to_string();
                     let damaged = FileState::Damaged;
-                    site.state.set_state(root_id, row.ident, damaged, Some(&reason))?;
-                    refuse(site, root, &mut stats, &row, &refusal.into());
+                    site.state.set_state(self.root_id, row.ident, damaged, Some(&reason))?;
+                    self.refuse(&row, &refusal.into());
                 }
             }
         }
-        stub_batch(site, root_id, root, batch, judge, &mut stats)?;
+        Ok(batch)
     }
-    Ok(stats)
+
+    fn batch(&mut self, site: &mut Site<'_>, mut batch: Vec<Target>) -> Result<(), Error> {
+        let root = self.root;
+        let idents: Vec<FileIdent> = batch.iter().map(|target| target.row.ident).collect();
+        let refused = site.state.begin_stubs(self.root_id, &idents)?;
+        batch.retain(|target| !refused.contains(&target.row.ident));
+        let bench = Bench {
+            root,
+            custody: site.custody,
+            space: MarkerSpace::for_this_process(),
+            store_id: site.store_id,
+            protection: site.protection,
+            judge: self.judge,
+        };
+        let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
+            bench.arm(target).map(|marked| (target, marked))
+        });
+        blocks::syncfs(root)
+            .map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
+        crate::fault::point("stub.markers-flushed");
+        let outcomes = in_parallel(site.workers, armed, |marked| {
+            marked.and_then(|(target, marked)| punch(target, marked))
+        });
+        self.record(site, &batch, outcomes)
+    }
+
+    fn record(
+        &mut self,
+        site: &mut Site<'_>,
+        batch: &[Target],
+        outcomes: Vec<Result<(i64, u64), NotStubbed>>,
+    ) -> Result<(), Error> {
+        let (mut done, mut undone, mut moved, mut dirty) = (vec![], vec![], vec![], vec![]);
+        let mut half_way = false;
+        for (target, outcome) in batch.iter().zip(outcomes) {
+            let row = &target.row;
+            match outcome {
+                Ok((ctime_ns, freed_bytes)) => {
+                    self.stats.files += 1;
+                    self.stats.freed_bytes += freed_bytes;
+                    done.push((row.ident, ctime_ns));
+                    site.monitor.advance(1, row.size_bytes);
+                }
+                // Half-way through its marker or its punch: only a look at the
+                // inode tells what it is now, so it stays `stubbing` for the
+                // recovery.
+                Err(error @ NotStubbed::Stub(_)) => {
+                    half_way = true;
+                    self.refuse(row, &error);
+                }
+                Err(error) => {
+                    undone.push(row.ident);
+                    moved.extend(target.moved_by_us(self.root));
+                    dirty.extend(error.is_of_content().then_some(row.ident));
+                    self.refuse(row, &error);
+                }
+            }
+        }
+        let root_id = self.root_id;
+        site.state.cancel_stubs(root_id, &undone)?;
+        site.state.settle(root_id, &moved)?;
+        for ident in dirty {
+            // No time told that it changed: only a new upload makes the copy right.
+            site.state.set_state(root_id, ident, FileState::Dirty, None)?;
+        }
+        let again = site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
+        if !again.is_empty() {
+            tracing::info!(files = again.len(), "opened and recalled as soon as they were stubs");
+        }
+        crate::fault::point("stub.committed");
+        if half_way {
+            recover::recover_files(&mut site.ground(), root_id, self.root)?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, row: &ManagedRow, error: &NotStubbed) {
+        match error {
+            NotStubbed::Refused(refusal) => {
+                *self.stats.refused.entry(refusal.condition).or_default() += 1;
+                let path = row.path.to_path(self.root.path());
+                tracing::info!(path = %path.display(), %refusal, "not stubbed");
+            }
+            error => {
+                self.stats.failed += 1;
+                (self.tell)(&row.path, error);
+            }
+        }
+    }
 }
 
 /// Collects the proof for one file; every pack it relies on was seen lately.
@@ -216,91 +364,6 @@ fn target(
         }),
         Err(error) => Err((row, missing(&error.to_string()))),
     })
-}
-
-fn stub_batch(
-    site: &mut Site<'_>,
-    root_id: RootId,
-    root: &RootDir,
-    mut batch: Vec<Target>,
-    judge: &Judge<'_>,
-    stats: &mut StubStats,
-) -> Result<(), Error> {
-    let idents: Vec<FileIdent> = batch.iter().map(|target| target.row.ident).collect();
-    let refused = site.state.begin_stubs(root_id, &idents)?;
-    batch.retain(|target| !refused.contains(&target.row.ident));
-    let bench = Bench {
-        root,
-        custody: site.custody,
-        space: MarkerSpace::for_this_process(),
-        store_id: site.store_id,
-        protection: site.protection,
-        judge,
-    };
-    let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
-        bench.arm(target).map(|marked| (target, marked))
-    });
-    blocks::syncfs(root).map_err(|source| Error::Flush { path: root.path().to_owned(), source })?;
-    crate::fault::point("stub.markers-flushed");
-    let outcomes = in_parallel(site.workers, armed, |marked| {
-        marked.and_then(|(target, marked)| punch(target, marked))
-    });
-    let (mut done, mut undone, mut moved, mut dirty) = (vec![], vec![], vec![], vec![]);
-    let mut half_way = false;
-    for (target, outcome) in batch.iter().zip(outcomes) {
-        match outcome {
-            Ok((ctime_ns, freed_bytes)) => {
-                stats.files += 1;
-                stats.freed_bytes += freed_bytes;
-                done.push((target.row.ident, ctime_ns));
-                site.monitor.advance(1, target.row.size_bytes);
-            }
-            // Half-way through its marker or its punch: only a look at the inode
-            // tells what it is now, so it stays `stubbing` for the recovery.
-            Err(error @ NotStubbed::Stub(_)) => {
-                half_way = true;
-                refuse(site, root, stats, &target.row, &error);
-            }
-            Err(error) => {
-                undone.push(target.row.ident);
-                moved.extend(target.moved_by_us(root));
-                dirty.extend(error.is_of_content().then_some(target.row.ident));
-                refuse(site, root, stats, &target.row, &error);
-            }
-        }
-    }
-    site.state.cancel_stubs(root_id, &undone)?;
-    site.state.settle(root_id, &moved)?;
-    for ident in dirty {
-        // No time told that it changed: only a new upload makes the copy right.
-        site.state.set_state(root_id, ident, FileState::Dirty, None)?;
-    }
-    site.state.finish_stubs(root_id, &done, site.clock.now_ns())?;
-    crate::fault::point("stub.committed");
-    if half_way {
-        recover::recover_files(&mut site.ground(), root_id, root)?;
-    }
-    Ok(())
-}
-
-fn refuse(
-    site: &Site<'_>,
-    root: &RootDir,
-    stats: &mut StubStats,
-    row: &ManagedRow,
-    error: &NotStubbed,
-) {
-    let path = row.path.to_path(root.path());
-    match error {
-        NotStubbed::Refused(refusal) => {
-            *stats.refused.entry(refusal.condition).or_default() += 1;
-            tracing::info!(path = %path.display(), %refusal, "not stubbed");
-        }
-        error => {
-            stats.failed += 1;
-            site.monitor.file_failed(&path, "stub", error);
-        }
-    }
 }
 
 impl<'a> Bench<'a> {
