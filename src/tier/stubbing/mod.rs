@@ -482,11 +482,3 @@ fn in_parallel<I: Send, O: Send>(
         })
         .collect()
 }
-pub fn stub_requested(
-    _: &mut Site<'_>,
-    _: RootId,
-    _: &RootDir,
-    _: &[crate::site::guard::ToStub],
-) -> Result<crate::site::guard::Stubbed, Error> {
-    Ok(Default::default())
-}
