@@ -37,6 +37,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "tier" -d 'Scan, upload and 
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "upload" -d 'Copy files to the store and keep them here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "stub" -d 'Free the blocks of uploaded files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall" -d 'Bring the data of stubs back'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall-guard" -d 'Recall stubs when programs open them'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
@@ -110,6 +111,17 @@ complete -c hsm -n "__fish_hsm_using_subcommand recall" -l json -d 'Write one JS
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l mount -d 'Mount SOURCE at TARGET, watched before any program can see it' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l type -d 'The type of the file system to mount [default: as found on SOURCE]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s o -l options -d 'Options of the mount, as in fstab' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l allow-system-fs -d 'Watch also file systems that the system or hsm itself needs'
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l stop -d 'Ask the guard that runs to stop; says what would read as zeros'
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l force -d 'With --stop: even if stubs read as zeros from then on'
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F

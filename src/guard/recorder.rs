@@ -12,7 +12,7 @@ use crate::ids::FileIdent;
 use crate::os::file_ident;
 use crate::recall::Filled;
 use crate::state::{RECALLED, RecallRow, RootId, StateDb};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,8 +22,6 @@ pub struct Record(pub RecallRow);
 
 /// Records of one transaction.
 const BATCH: usize = 1000;
-/// How long the first of a batch waits for others.
-const GATHER: Duration = Duration::from_millis(50);
 /// Before a state DB that cannot be written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Kept while it cannot; more are forgotten, oldest first.
@@ -136,7 +134,8 @@ pub fn run(access: &dyn Access, records: &Receiver<Record>) {
     }
 }
 
-/// Whether there will be no more.
+/// Waits for the first and takes what has come meanwhile: a busy guard writes
+/// many in one transaction. Whether there will be no more.
 fn gather(records: &Receiver<Record>, rows: &mut Vec<RecallRow>) -> bool {
     if rows.is_empty() {
         match records.recv() {
@@ -144,13 +143,8 @@ fn gather(records: &Receiver<Record>, rows: &mut Vec<RecallRow>) -> bool {
             Err(_) => return true,
         }
     }
-    while rows.len() < BATCH {
-        match records.recv_timeout(GATHER) {
-            Ok(record) => rows.push(record.0),
-            Err(RecvTimeoutError::Timeout) => return false,
-            Err(RecvTimeoutError::Disconnected) => return true,
-        }
-    }
+    let room = BATCH.saturating_sub(rows.len());
+    rows.extend(records.try_iter().take(room).map(|record| record.0));
     false
 }
 

@@ -20,7 +20,7 @@ use crate::stub::{self, Glance, MarkerSpace, Placement};
 use std::fs::File;
 
 /// How long the guard's record of a recall may be on its way.
-const RECORD_NS: i64 = 10 * 60 * 1_000_000_000;
+const RECORD_NS: i64 = 60 * 1_000_000_000;
 
 /// What a suspect turned out to be.
 enum Suspect {
