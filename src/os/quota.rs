@@ -128,7 +128,7 @@ fn limit_in_the_way(quota: &libc::dqblk, bytes: u64, now_ns: i64) -> Option<u64>
 }
 
 /// Whether there was an answer: `false` where the kernel, the file system or
-/// this id has no quotas.
+/// this id has no quotas (XFS: `ENOENT`).
 ///
 /// # Safety
 /// `data` must be what `command` reads or writes.
@@ -147,7 +147,9 @@ unsafe fn quotactl<T>(
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        Some(libc::ENOSYS | libc::ESRCH | libc::EOPNOTSUPP | libc::EINVAL) => Ok(false),
+        Some(libc::ENOSYS | libc::ESRCH | libc::ENOENT | libc::EOPNOTSUPP | libc::EINVAL) => {
+            Ok(false)
+        }
         _ => Err(error),
     }
 }
