@@ -138,15 +138,6 @@ mod tests {
         };
         assert_eq!(visible(list(&file).expect("list")), expected);
         assert_eq!(visible(list_path_fd(&file).expect("list")), expected);
-        let named = rustix::fs::open(
-            dir.path().join("f"),
-            rustix::fs::OFlags::PATH,
-            rustix::fs::Mode::empty(),
-        )
-        .expect("open");
-        let colour = get_path_fd(&named, "user.colour").expect("get");
-        assert_eq!(colour.as_deref(), Some(&b"\x00blue\xff"[..]));
-        assert_eq!(get_path_fd(&named, "user.none").expect("get"), None);
         assert!(remove(&file, "user.colour").expect("remove"));
         assert!(!remove(&file, "user.colour").expect("remove"));
     }

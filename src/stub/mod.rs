@@ -24,7 +24,6 @@ mod fill;
 mod free;
 mod inspect;
 mod marker;
-mod peek;
 mod recover;
 mod saved;
 mod space;
@@ -35,7 +34,6 @@ pub use fill::{Filler, begin_fill};
 pub use free::{Armed, Punched, arm};
 pub use inspect::{Glance, Placement, glance, inspect, is_marked_elsewhere};
 pub use marker::{MARKER_LEN, Marker, MarkerError};
-pub use peek::{Peeked, peek};
 pub use recover::{discard_residue, drop_marker, recover, set_marker};
 pub use space::MarkerSpace;
 

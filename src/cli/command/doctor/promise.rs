@@ -116,8 +116,8 @@ impl Known<'_> {
             Boot::WithTheSystem => {
                 return Some(self.not(WHAT, "the file system is there before any guard can start"));
             }
-            Boot::AtBoot => format!("/etc/fstab mounts {at} before a guard watches"),
-            Boot::AtFirstUse => format!("systemd mounts {at} before a guard watches"),
+            Boot::Early => format!("/etc/fstab mounts {at} before a guard watches"),
+            Boot::FirstUse => format!("systemd mounts {at} before a guard watches"),
             Boot::Unknown => format!("something else than /etc/fstab mounts {at}"),
         };
         let mend = format!("{why}: noauto and hsm recall-guard --mount {at}");
@@ -181,8 +181,8 @@ mod tests {
             instead: "use `hsm recall`".into(),
         };
         let (idle, good_boot) =
-            (watched(false, Boot::AtBoot, None), watched(true, Boot::OnRequest, None));
-        let refused = watched(true, Boot::AtBoot, Some(refusal));
+            (watched(false, Boot::Early, None), watched(true, Boot::OnRequest, None));
+        let refused = watched(true, Boot::Early, Some(refusal));
         let old = Known { pre_content: Some(PreContent::NotInKernel), ..known(&good_boot, &[]) };
         let user = Known { trusted: false, ..known(&good_boot, &[]) };
         let stubs = Known { has_stubs: true, ..known(&idle, &[]) };

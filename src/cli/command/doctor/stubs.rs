@@ -9,7 +9,7 @@ use crate::os::stat::statx_fd;
 use crate::os::tree::is_gone;
 use crate::os::{RootDir, file_ident};
 use crate::state::{ManagedRow, RootId, StateDb};
-use crate::stub::{self, MarkerSpace, Peeked};
+use crate::stub::{self, Glance, MarkerSpace, Placement};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -63,14 +63,21 @@ fn look(root: &RootDir, row: &ManagedRow, space: MarkerSpace) -> io::Result<Foun
     if stat.ino != row.ident.ino || file_ident(&file)? != row.ident {
         return Ok(Found::Gone);
     }
-    Ok(match stub::peek(&file, space).map_err(io::Error::other)? {
-        Peeked::Marked(marker) if marker.filling => Found::Filling,
-        Peeked::Marked(marker) if row.content != Some(marker.content) => Found::Other,
-        Peeked::Marked(_) => Found::Sound,
-        Peeked::Unmarked if stat.allocated_bytes == 0 && stat.size_bytes > 0 => Found::Lost,
-        Peeked::Unmarked => Found::Resident,
-        Peeked::Foreign(_) => Found::Foreign,
-        Peeked::Corrupt(_) => Found::Corrupt,
+    let glance = stub::glance(&file, space).map_err(io::Error::other)?;
+    let marker = match &glance {
+        Glance::Sure(placement) => placement.marker(),
+        Glance::Likely(marker) | Glance::Unclear(marker) => Some(marker),
+    };
+    let is_other = marker.is_some_and(|marker| row.content != Some(marker.content));
+    let empty = stat.allocated_bytes == 0 && stat.size_bytes > 0;
+    Ok(match glance {
+        Glance::Sure(Placement::Resident) if empty => Found::Lost,
+        Glance::Sure(Placement::Resident) => Found::Resident,
+        Glance::Sure(Placement::Corrupt(_)) => Found::Corrupt,
+        Glance::Sure(Placement::Foreign(_)) => Found::Foreign,
+        _ if is_other => Found::Other,
+        Glance::Sure(Placement::Filling(_)) => Found::Filling,
+        _ => Found::Sound,
     })
 }
 

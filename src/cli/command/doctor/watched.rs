@@ -17,9 +17,9 @@ pub enum Boot {
     /// Only when somebody asks, so that a guard can do it without a gap.
     OnRequest,
     /// By fstab, before any guard.
-    AtBoot,
+    Early,
     /// By systemd at the first use.
-    AtFirstUse,
+    FirstUse,
     /// By something that fstab does not know.
     Unknown,
     /// It holds the system, so it is there before any program.
@@ -103,9 +103,9 @@ fn guard_line(run_dir: &Path) -> (Finding, bool) {
 
 fn boot_of(mount_point: &Path, lines: &[FstabLine]) -> Boot {
     match fstab::line_for(lines, mount_point) {
-        Some(line) if line.is_automount() => Boot::AtFirstUse,
+        Some(line) if line.is_automount() => Boot::FirstUse,
         Some(line) if line.is_noauto() => Boot::OnRequest,
-        Some(_) => Boot::AtBoot,
+        Some(_) => Boot::Early,
         None => Boot::Unknown,
     }
 }
@@ -116,11 +116,11 @@ fn boot_line(boot: &Boot, mount_point: &Path) -> Option<Finding> {
     Some(match boot {
         Boot::WithTheSystem => return None,
         Boot::OnRequest => good("boot", format!("/etc/fstab leaves {at} alone; {close}")),
-        Boot::AtBoot => note(
+        Boot::Early => note(
             "boot",
             format!("/etc/fstab mounts {at} at boot, before a guard watches: add noauto; {close}"),
         ),
-        Boot::AtFirstUse => note(
+        Boot::FirstUse => note(
             "boot",
             format!(
                 "systemd mounts {at} at its first use, before a guard watches: replace \
@@ -182,9 +182,9 @@ mod tests {
               /dev/c /srv/c ext4 noauto,x-systemd.automount\n",
         );
         let table = [
-            ("/srv/a", Boot::AtBoot),
+            ("/srv/a", Boot::Early),
             ("/srv/b", Boot::OnRequest),
-            ("/srv/c", Boot::AtFirstUse),
+            ("/srv/c", Boot::FirstUse),
             ("/srv", Boot::Unknown),
         ];
         for (target, want) in table {
