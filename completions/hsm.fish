@@ -111,9 +111,9 @@ complete -c hsm -n "__fish_hsm_using_subcommand recall" -l json -d 'Write one JS
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l mount -d 'Mount SOURCE at TARGET, watched before any program can see it' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l type -d 'The type of the file system to mount [default: as found on SOURCE]' -r
-complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s o -l options -d 'Options of the mount, as in fstab' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l mount -d 'Mount SOURCE at TARGET, watched before any program can see it; TARGET alone is looked up in /etc/fstab, where its line should say noauto. May be given several times; what is mounted already is left as it is' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l type -d 'The type of the file system to mount [default: as in fstab or found on SOURCE]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s o -l options -d 'Options of the mount, as in fstab and after those of fstab' -r
 complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l allow-system-fs -d 'Watch also file systems that the system or hsm itself needs'
 complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l stop -d 'Ask the guard that runs to stop; says what would read as zeros'

@@ -42,6 +42,7 @@ pub struct GuardSection {
 /// Who is recalled for, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardRule {
+    /// What people and logs call it; its number if it has no other name.
     pub name: String,
     /// Globs over the program's absolute path; empty asks nothing.
     pub exe: Vec<String>,
@@ -215,17 +216,26 @@ fn read_deadline(section: &Section<'_, '_>, key: &str) -> Option<Duration> {
 fn read_rules(guard: &Section<'_, '_>) -> Vec<GuardRule> {
     let mut places = BTreeMap::new();
     let tables = guard.tables("rule");
-    tables.iter().filter_map(|item| read_rule(item, &mut places)).collect()
+    let numbered = tables.iter().zip(1..);
+    numbered.filter_map(|(item, number)| read_rule(item, number, &mut places)).collect()
 }
 
-/// `places` holds where the names before this one stand.
-fn read_rule(item: &Item<'_, '_>, places: &mut BTreeMap<String, Place>) -> Option<GuardRule> {
-    let mut section = item.open_section("[[guard.rule]]")?;
+/// `places` holds where the names before this one stand; who gives no name is
+/// called by the rule's `number`.
+fn read_rule(
+    item: &Item<'_, '_>,
+    number: usize,
+    places: &mut BTreeMap<String, Place>,
+) -> Option<GuardRule> {
+    let mut section = item.open_section(format!("guard rule {number}"))?;
     if let Some(name) = section.text("name") {
         section.retitle(format!("guard rule {name:?}"));
     }
     section.only(&RULE_KEYS);
-    let name = required(&section, "name", "no indexers").and_then(|item| read_name(&item, places));
+    let name = match section.item("name") {
+        Some(item) => read_name(&item, places),
+        None => Some(number.to_string()),
+    };
     if !["exe", "cgroup", "user"].iter().any(|key| section.has(key)) {
         let what = format!("{} does not say whom it is for", section.title());
         section.problem(what, "add exe, cgroup or user; user = \"*\" is everybody");

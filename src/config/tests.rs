@@ -240,9 +240,10 @@ except_programs = ["/usr/bin/rsync"]
         }),
     };
     assert_eq!(guard, want);
-    let plain = "[[guard.rule]]\nname = \"x\"\nexe = \"y\"\naction = \"deny\"\n\
+    let plain = "[[guard.rule]]\nexe = \"y\"\naction = \"deny\"\n\
                  [guard.budget]\nper = \"user\"\nfiles_per_hour = 1\n";
     let guard = Config::parse("c.toml", &(SMALL.to_owned() + plain)).expect("good").guard;
+    assert_eq!(guard.rules[0].name, "1");
     assert_eq!(guard.rules[0].action, GuardAction::Deny(DenyErrno::Eperm));
     assert_eq!(guard.budget.expect("a budget").errno, DenyErrno::Eagain);
 }
@@ -298,9 +299,8 @@ errno = "EPERM"
 /etc/hsm/config.toml:19:8: guard rule "a" is already defined at /etc/hsm/config.toml:12:8; rename or remove one of the two
 /etc/hsm/config.toml:21:10: unknown action "forbid"; write one of recall, deny
 /etc/hsm/config.toml:22:9: unknown errno "ENOSPC"; write one of EPERM, EIO, EAGAIN, EBUSY
-/etc/hsm/config.toml:23:1: [[guard.rule]] has no "action"; add action = "deny"
-/etc/hsm/config.toml:23:1: [[guard.rule]] has no "name"; add name = "no indexers"
-/etc/hsm/config.toml:25:1: unknown key "program" in [[guard.rule]]; known keys: name, exe, cgroup, user, action, errno
+/etc/hsm/config.toml:23:1: guard rule 3 has no "action"; add action = "deny"
+/etc/hsm/config.toml:25:1: unknown key "program" in guard rule 3; known keys: name, exe, cgroup, user, action, errno
 /etc/hsm/config.toml:26:1: guard rule "nobody" does not say whom it is for; add exe, cgroup or user; user = "*" is everybody
 /etc/hsm/config.toml:30:7: unknown per "group"; write one of user, program, process
 /etc/hsm/config.toml:31:18: a budget of nothing; write a size, or a rule with action = "deny"

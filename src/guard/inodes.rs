@@ -202,6 +202,11 @@ impl Inodes {
         unvetted
     }
 
+    /// Somebody whose recall was admitted waits for it already.
+    pub fn is_paid(&self, inode: Inode) -> bool {
+        self.lock().get(&inode).is_some_and(|entry| entry.waiters.iter().any(|w| w.vetted))
+    }
+
     /// Gives back those that may recall. Whether the inode is to be recalled: if
     /// nobody is left who may, it leaves the table.
     pub fn vetted(&self, inode: Inode, admitted: Vec<Waiter>) -> bool {

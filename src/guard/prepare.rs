@@ -15,7 +15,7 @@ use crate::config::GuardSection;
 use crate::os::fanotify::Group;
 use crate::os::new_mount::{self, DetachedMount};
 use crate::os::slots::SlotTable;
-use crate::os::{local_socket, service_manager};
+use crate::os::{local_socket, mount_options, service_manager};
 use crate::state::RootRow;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -89,7 +89,7 @@ fn kept_or_new() -> Result<(Group, Slots), Error> {
 }
 
 fn mount_watched(group: &Group, wanted: &NewMount) -> Result<(), Error> {
-    let source = new_mount::resolve_source(&wanted.source).map_err(Error::io("find the device"))?;
+    let source = new_mount::resolve(&wanted.source);
     let fs_type = match &wanted.fs_type {
         Some(fs_type) => fs_type.clone(),
         None => new_mount::fs_type_of_device(&source)
@@ -97,7 +97,7 @@ fn mount_watched(group: &Group, wanted: &NewMount) -> Result<(), Error> {
             .ok_or_else(|| Error::io("tell the file system")(io::ErrorKind::Unsupported.into()))?
             .to_owned(),
     };
-    let options = new_mount::parse_options(&wanted.options);
+    let options = mount_options::parse(&wanted.options);
     let mount =
         DetachedMount::create(&source, &fs_type, &options).map_err(Error::io("make the mount"))?;
     mark_file_system(group, mount.dir()).map_err(Error::io("mark the file system"))?;

@@ -125,17 +125,34 @@ impl AsFd for ChildProcess {
 }
 
 /// Runs `act` in a child of the test process, which has other threads: `act`
-/// must not print. It is killed when the test ends without it. What it returns, or that it panicked, is the exit code.
+/// must not print. It is killed when the test ends without it. What it returns,
+/// or that it panicked, is the exit code. It keeps the standard descriptors and
+/// `keep`, for the leases and unmounts of other tests wait for no copy.
 #[cfg(test)]
-pub(super) fn in_child(act: impl FnOnce() -> i32) -> ChildProcess {
+pub(super) fn in_child(keep: &[BorrowedFd<'_>], act: impl FnOnce() -> i32) -> ChildProcess {
+    let mut keep: Vec<i32> = keep.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
+    keep.sort_unstable();
     match fork_any().expect("fork") {
         Fork::Parent(child) => child,
         Fork::Child => {
+            close_all_but(&keep);
             die_with_parent(Signal::KILL).expect("the signal exists");
             let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
             // SAFETY: ends the process without running anybody's exit handlers.
             unsafe { libc::_exit(code.unwrap_or(101)) }
         }
+    }
+}
+
+#[cfg(test)]
+fn close_all_but(keep: &[i32]) {
+    let mut first = 3;
+    for next in keep.iter().copied().chain([i32::MAX]) {
+        if first < next {
+            // SAFETY: in the child, where nobody else uses descriptors.
+            unsafe { libc::syscall(libc::SYS_close_range, first, next - 1, 0) };
+        }
+        first = next.saturating_add(1);
     }
 }
 
@@ -147,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_descriptor_tells_when_the_child_has_ended() {
-        let child = in_child(|| 7);
+        let child = in_child(&[], || 7);
         assert_eq!(readable(&[child.as_fd()], None).expect("poll"), [true]);
         assert_eq!(child.wait().expect("wait"), ExitKind::Code(7));
         let again = child.wait().expect_err("there is none any more");
@@ -158,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_killed_child_names_its_signal() {
-        let child = in_child(|| {
+        let child = in_child(&[], || {
             loop {
                 std::thread::park();
             }
@@ -180,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_process_with_one_thread_forks() {
-        let outer = in_child(|| match fork() {
+        let outer = in_child(&[], || match fork() {
             Ok(Fork::Child) => 3,
             Ok(Fork::Parent(child)) => match child.wait() {
                 Ok(ExitKind::Code(3)) => 4,

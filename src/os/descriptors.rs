@@ -69,7 +69,7 @@ mod tests {
 
     /// Descriptors and limits belong to the process, so each test has its own.
     fn succeeds(act: impl FnOnce() -> bool) {
-        let child = in_child(|| if act() { 0 } else { 1 });
+        let child = in_child(&[], || if act() { 0 } else { 1 });
         assert_eq!(child.wait().expect("wait"), ExitKind::Code(0));
     }
 

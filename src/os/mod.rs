@@ -20,6 +20,7 @@ pub mod identity;
 pub mod lease;
 pub mod local_socket;
 pub mod lock;
+pub mod mount_options;
 pub mod mounts;
 pub mod new_mount;
 pub mod open_stubs;

@@ -22,10 +22,10 @@ fn marked(dir: &Path, name: &str) -> PathBuf {
 
 /// Until the test kills it. `hold` calls back when it holds everything.
 fn holder(hold: impl FnOnce(&mut dyn FnMut())) -> ChildProcess {
-    let (said, mut say) = std::io::pipe().expect("a pipe");
-    let child = in_child(|| {
+    let (said, say) = std::io::pipe().expect("a pipe");
+    let child = in_child(&[say.as_fd()], || {
         hold(&mut || {
-            say.write_all(b"x").expect("the parent listens");
+            (&say).write_all(b"x").expect("the parent listens");
             loop {
                 std::thread::park();
             }

@@ -81,6 +81,7 @@ mod tests {
     use super::*;
     use crate::os::handle::Handle;
     use crate::os::loopfs::{FsKind, LoopFs};
+    use crate::os::wait::readable;
     use std::fs::File;
     use std::io::Write;
 
@@ -145,5 +146,74 @@ mod tests {
         assert!(!flags.contains(OFlags::PATH));
         let names = rustix::fs::Dir::read_from(private.dir()).expect("list").count();
         assert!(names >= 2, "at least the dots");
+    }
+
+    const OPEN_AND_PRE_ACCESS: u64 = libc::FAN_OPEN_PERM | 0x0010_0000;
+    /// `FAN_MARK_IGNORE_SURV`: `FAN_MARK_IGNORE` and surviving a write.
+    const IGNORE_SURV: u32 = 0x400 | libc::FAN_MARK_IGNORED_SURV_MODIFY;
+
+    fn mark(group: &OwnedFd, how: u32, dir: BorrowedFd<'_>) -> io::Result<()> {
+        let flags = libc::FAN_MARK_ADD | how;
+        let (group, dir) = (group.as_raw_fd(), dir.as_raw_fd());
+        // SAFETY: the path is a NUL-terminated literal that is only read.
+        let result =
+            unsafe { libc::fanotify_mark(group, flags, OPEN_AND_PRE_ACCESS, dir, c".".as_ptr()) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// `None` without a kernel that asks before a read.
+    fn marked_group(fs: &LoopFs, private: &PrivateMount) -> Option<OwnedFd> {
+        // SAFETY: takes two numbers and returns a descriptor of our own.
+        let group = unsafe {
+            let flags = libc::FAN_CLASS_PRE_CONTENT | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
+            std::os::fd::FromRawFd::from_raw_fd(libc::fanotify_init(flags, 0))
+        };
+        let root = File::open(fs.path()).expect("open");
+        match mark(&group, libc::FAN_MARK_FILESYSTEM, root.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return None,
+            marked => marked.expect("mark the file system"),
+        }
+        mark(&group, libc::FAN_MARK_MOUNT | IGNORE_SURV, private.dir()).expect("mark the clone");
+        Some(group)
+    }
+
+    /// Whether `act` asks the group before it is done. It is let go when the
+    /// group is closed, which is here.
+    fn asks(group: OwnedFd, act: impl FnOnce() + Send) -> bool {
+        let (done, say) = io::pipe().expect("a pipe");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                act();
+                drop(say);
+            });
+            let first = readable(&[group.as_fd(), done.as_fd()], None).expect("poll");
+            drop(group);
+            first[0]
+        })
+    }
+
+    #[test]
+    fn a_marked_clone_raises_no_events() {
+        for kind in FsKind::ALL {
+            let Some(fs) = LoopFs::new("a_marked_clone_raises_no_events", kind) else { continue };
+            let visible = fs.path().join("f");
+            std::fs::write(&visible, b"there").expect("write");
+            let handle = Handle::of(File::open(&visible).expect("open")).expect("handle");
+            let private = PrivateMount::clone_of(fs.path()).expect("clone");
+
+            let Some(group) = marked_group(&fs, &private) else { return };
+            let asked = asks(group, || drop(std::fs::read(&visible)));
+            assert!(asked, "{kind:?}: the visible mount is watched");
+
+            let Some(group) = marked_group(&fs, &private) else { return };
+            let asked = asks(group, || {
+                assert_eq!(read_below(private.dir(), "f"), "there");
+                let mut file = handle.open(private.dir(), OFlags::RDWR).expect("open by handle");
+                file.write_all(b"other").expect("write");
+                file.set_len(3).expect("truncate");
+                assert_eq!(read_below(private.dir(), "f"), "oth");
+            });
+            assert!(!asked, "{kind:?}");
+        }
     }
 }

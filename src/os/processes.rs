@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_living_process_is_described_and_a_dead_one_is_not() {
-        let child = in_child(|| {
+        let child = in_child(&[], || {
             loop {
                 std::thread::park();
             }

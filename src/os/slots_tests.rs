@@ -125,13 +125,13 @@ fn nobody_can_shrink_the_table() {
 fn a_killed_process_leaves_its_entries() {
     let table = SlotTable::create(64).expect("create");
     let entries: Vec<Entry> = (0..8).map(entry).collect();
-    let (said, mut say) = std::io::pipe().expect("a pipe");
-    let child = in_child(|| {
+    let (said, say) = std::io::pipe().expect("a pipe");
+    let child = in_child(&[say.as_fd()], || {
         table.begin_generation();
         for entry in &entries {
             table.take(entry).expect("room");
         }
-        say.write_all(b"x").expect("the parent listens");
+        (&say).write_all(b"x").expect("the parent listens");
         loop {
             // Half of the time a slot is being written.
             let id = table.take(&entries[0]).expect("room");

@@ -18,6 +18,7 @@ pub mod policy;
 pub mod policy_fields;
 pub mod recall;
 pub mod recall_guard;
+mod recall_guard_mounts;
 pub mod recallers;
 pub mod scan;
 pub mod status;

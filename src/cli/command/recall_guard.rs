@@ -1,6 +1,7 @@
 //! `hsm recall-guard`: hold every program that opens a stub until it is whole.
 
 use super::Outcome;
+use super::recall_guard_mounts::{Asked, wanted};
 use crate::cli::accounts::Accounts;
 use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   hsm recall-guard
+  hsm recall-guard --mount /srv/media --mount /srv/projects    # as in /etc/fstab
   hsm recall-guard --mount /dev/vg0/media /srv/media --options noatime
   hsm recall-guard --stop";
 
@@ -44,15 +46,17 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct RecallGuardArgs {
-    /// Mount SOURCE at TARGET, watched before any program can see it
-    #[arg(long, num_args = 2, value_names = ["SOURCE", "TARGET"])]
+    /// Mount SOURCE at TARGET, watched before any program can see it; TARGET alone
+    /// is looked up in /etc/fstab, where its line should say noauto. May be given
+    /// several times; what is mounted already is left as it is
+    #[arg(long, num_args = 1..=2, value_name = "[SOURCE] TARGET")]
     pub mount: Vec<PathBuf>,
 
-    /// The type of the file system to mount [default: as found on SOURCE]
+    /// The type of the file system to mount [default: as in fstab or found on SOURCE]
     #[arg(long = "type", value_name = "TYPE", requires = "mount")]
     pub fs_type: Option<String>,
 
-    /// Options of the mount, as in fstab
+    /// Options of the mount, as in fstab and after those of fstab
     #[arg(short, long, value_name = "OPTIONS", default_value = "", requires = "mount")]
     pub options: String,
 
@@ -85,17 +89,18 @@ pub fn run(context: &Context, args: &RecallGuardArgs) -> Result<Outcome, Error> 
         return Err(Error::NotInitialised("no root is registered".into()));
     }
     admission(&config)?;
-    require_fit(&config, &mounts(args), args.allow_system_fs)?;
+    let mounts = wanted(&Asked {
+        values: &args.mount,
+        fs_type: args.fs_type.as_deref(),
+        options: &args.options,
+    })?;
+    require_fit(&config, &mounts, args.allow_system_fs)?;
     let guard_lock = config.state_dir.join("locks").join(client::LOCK);
     // No run may be at work: it would not know of the guard.
     let runs = context.lock(&config, &roots)?;
     let _guard = context::acquire_soon(&guard_lock)?;
-    let task = Task {
-        roots: roots.clone(),
-        mounts: mounts(args),
-        section: config.guard.clone(),
-        clock: context.clock,
-    };
+    let task =
+        Task { roots: roots.clone(), mounts, section: config.guard.clone(), clock: context.clock };
     let keeper = prepare(task)?;
     drop(runs);
     let access = || -> Box<dyn Access> {
@@ -124,17 +129,6 @@ fn require_fit(config: &Config, mounts: &[NewMount], allow_system_fs: bool) -> R
             Err(Error::refused(what, refusal.instead))
         }
     }
-}
-
-fn mounts(args: &RecallGuardArgs) -> Vec<NewMount> {
-    let pairs = args.mount.chunks_exact(2);
-    let mount = |pair: &[PathBuf]| NewMount {
-        source: pair[0].clone(),
-        target: pair[1].clone(),
-        fs_type: args.fs_type.clone(),
-        options: args.options.clone(),
-    };
-    pairs.map(mount).collect()
 }
 
 fn admission(config: &Config) -> Result<Admission, AdmissionError> {
