@@ -12,6 +12,7 @@ mod guard_failures {
     pub mod stores;
 
     use super::guard::Guarded;
+    use super::support::running::until;
     use super::support::snapshot::allocated;
     use std::time::Duration;
 
@@ -35,12 +36,16 @@ mod guard_failures {
         }
     }
 
-    /// It is the stub that it was before.
+    /// It is the stub that it was before, once the recall has ended that its
+    /// reader no longer waits for.
     #[track_caller]
     pub fn intact(guarded: &Guarded, name: &str, before: &Intact) {
-        assert_eq!(*before, Intact::of(guarded, name), "{name}");
-        let left = allocated(&guarded.path(name));
-        assert!(left <= 4096, "{name} keeps {left} bytes");
+        let settled = || {
+            let left = allocated(&guarded.path(name));
+            (left <= 4096 && Intact::of(guarded, name) == *before).then_some(())
+        };
+        let now = || (Intact::of(guarded, name), allocated(&guarded.path(name)));
+        assert!(until(PATIENT, settled).is_some(), "{name}: {before:?} became {:?}", now());
     }
 }
 #[path = "support/guard.rs"]

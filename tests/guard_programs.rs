@@ -16,6 +16,7 @@ mod support;
 use guard::{GUARDED_POLICY, Guarded};
 use guard_programs::table::{PROGRAMS, Program};
 use loopfs::FsKind;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use support::Ran;
@@ -125,11 +126,30 @@ fn nothing_was_wrong(complaints: &[(&str, String)]) {
 }
 
 fn programs_get_the_right_bytes(kind: FsKind) {
-    let Some(guarded) = Guarded::new("programs_get_the_right_bytes", kind) else { return };
+    let Some(mut guarded) = Guarded::new("programs_get_the_right_bytes", kind) else { return };
     let stages = stages(&guarded);
     let names: Vec<String> = stages.iter().map(|s| s.name_below(&guarded.root())).collect();
     guarded.stub(&names.iter().map(String::as_str).collect::<Vec<_>>());
     nothing_was_wrong(&play_all(&stages));
+    // What they made is the same to a guard that has never seen it.
+    let made = digests(&stages);
+    assert!(made.len() > 35, "{kind:?}: only {} files", made.len());
+    guarded.restart();
+    let after = digests(&stages);
+    let differing: Vec<_> =
+        made.iter().filter(|(path, digest)| after.get(*path) != Some(digest)).collect();
+    assert!(differing.is_empty(), "{kind:?}: {differing:?}\n{}", guarded.said());
+}
+
+/// What `sha256sum` says of each file that a program left.
+fn digests(stages: &[Stage]) -> BTreeMap<String, String> {
+    let mut sha256sum = Command::new("find");
+    sha256sum.args(stages.iter().flat_map(|stage| [stage.place("DIR"), stage.place("AWAY")]));
+    sha256sum.args(["-type", "f", "-exec", "sha256sum", "{}", "+"]);
+    let ran = Ran::within(PATIENCE, &mut sha256sum);
+    let text = format!("{}{}", ran.stdout(), ran.stderr());
+    let lines = text.lines().filter_map(|line| line.split_once("  "));
+    lines.map(|(digest, path)| (path.to_owned(), digest.to_owned())).collect()
 }
 
 #[test]

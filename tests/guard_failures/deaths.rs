@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 /// Its event is still in the queue when the guard dies: nothing is lost.
 #[test]
@@ -31,16 +32,22 @@ fn a_reader_that_waits_when_the_guard_dies_gets_its_bytes() {
     }
 }
 
-/// Its recall is under way when the guard dies: the bytes, or `EIO`.
-#[test]
-fn a_reader_whose_recall_dies_with_the_guard_gets_its_bytes_or_eio() {
-    let test = "a_reader_whose_recall_dies_with_the_guard_gets_its_bytes_or_eio";
+/// A guard whose store is a bucket in this process, and which waits long for it.
+fn on_a_bucket(test: &str) -> Option<(Place, Guarded)> {
     let place = Place::in_process();
-    let Some(fs) = LoopFs::new(test, FsKind::Ext4) else { return };
+    let fs = LoopFs::new(test, FsKind::Ext4)?;
     let options = ["--store", &place.url, "--endpoint", &place.endpoint, "--path-style"];
     let mut guarded = Guarded::on(fs, place.sandbox(), &options);
     guarded.configure("[guard]\nfirst_byte = \"30s\"\nidle = \"30s\"\n");
     guarded.start();
+    Some((place, guarded))
+}
+
+/// Its recall is under way when the guard dies: the bytes, or `EIO`.
+#[test]
+fn a_reader_whose_recall_dies_with_the_guard_gets_its_bytes_or_eio() {
+    let test = "a_reader_whose_recall_dies_with_the_guard_gets_its_bytes_or_eio";
+    let Some((place, guarded)) = on_a_bucket(test) else { return };
     let mut right_answers = 0;
     for seed in 0..10 {
         let name = seed.to_string();
@@ -87,23 +94,63 @@ fn a_guard_that_keeps_dying_still_serves() {
     }
 }
 
+/// One reader waits when the keeper dies, others come later.
 #[test]
 fn without_its_keeper_the_guard_goes_on() {
+    let test = "without_its_keeper_the_guard_goes_on";
+    let Some((place, mut guarded)) = on_a_bucket(test) else { return };
+    for seed in 0..2 {
+        guarded.write(&seed.to_string(), &content(seed));
+        guarded.stub(&[&seed.to_string()]);
+    }
+    place.server().misbehave(Some("GET"), u32::MAX, Misdeed::Drip);
+    let waiting = Reader::of(&guarded.path("0"));
+    blocked(waiting.actor.pid(), PATIENT);
+    guarded.kill_keeper();
+    assert!(waits_for_the_guard(waiting.actor.pid()), "it was let go");
+    assert_eq!(waiting.got(PATIENT), right(0), "{}", guarded.said());
+    place.server().behave();
+    assert_eq!(Reader::of(&guarded.path("1")).got(PATIENT), right(1), "{}", guarded.said());
+    guarded.stop(&["--force"]).succeeds();
+}
+
+/// A terminal that is closed, and Ctrl-C in it, reach both processes.
+#[test]
+fn signals_of_a_terminal_end_nothing_while_there_are_stubs() {
+    for asked in [Signal::HUP, Signal::INT, Signal::TERM] {
+        let test = "signals_of_a_terminal_end_nothing_while_there_are_stubs";
+        let Some(mut guarded) = with_stubs(test, FsKind::Ext4, 1) else { return };
+        for pid in [guarded.guard_pid(), guarded.keeper_pid()] {
+            signal(pid, asked);
+        }
+        // Not a synchronisation: they are given the time to do what they must not.
+        assert!(!guarded.ends_within(Duration::from_secs(2)), "{asked:?}: {}", guarded.said());
+        let got = Reader::of(&guarded.path("0")).got(PATIENT);
+        assert_eq!(got, right(0), "{asked:?}: {}", guarded.said());
+    }
+}
+
+/// Where the service manager keeps the group, a restart of the service needs no
+/// force: whoever comes in between waits.
+#[test]
+fn a_restart_under_a_service_manager_loses_nobody() {
     for kind in GUARDED_KINDS {
-        let test = "without_its_keeper_the_guard_goes_on";
+        let test = "a_restart_under_a_service_manager_loses_nobody";
         let Some(mut guarded) = with_stubs(test, kind, 3) else { return };
-        let guard = guarded.guard_pid();
-        signal(guard, Signal::STOP);
-        let waiting = Reader::of(&guarded.path("0"));
-        blocked(waiting.actor.pid(), PATIENT);
-        guarded.kill_keeper();
-        assert!(waits_for_the_guard(waiting.actor.pid()), "{kind:?}: it was let go");
-        signal(guard, Signal::CONT);
-        assert_eq!(waiting.got(PATIENT), right(0), "{kind:?}: {}", guarded.said());
-        let got = Reader::of(&guarded.path("1")).got(PATIENT);
-        assert_eq!(got, right(1), "{kind:?}: {}", guarded.said());
-        // Nobody else may start one beside it, which would not be asked.
-        guarded.stop(&["--force"]).succeeds();
+        guarded.stop_by_force();
+        let mut first = guarded.sandbox.command(["recall-guard"]);
+        let first = first.env("FDSTORE", "8");
+        guarded.launch(first).unwrap_or_else(|said| panic!("{kind:?}: {said}"));
+        for seed in 0..3 {
+            signal(guarded.keeper_pid(), Signal::TERM);
+            assert!(guarded.ends_within(PATIENT), "{kind:?}: {}", guarded.said());
+            let reader = Reader::of(&guarded.path(&seed.to_string()));
+            blocked(reader.actor.pid(), PATIENT);
+            let mut next = with_descriptors(&guarded, &guarded.notify.kept());
+            let next = next.env("FDSTORE", "8");
+            guarded.launch(next).unwrap_or_else(|said| panic!("{kind:?}: {said}"));
+            assert_eq!(reader.got(PATIENT), right(seed), "{kind:?}: {}", guarded.said());
+        }
     }
 }
 

@@ -61,11 +61,14 @@ fn a_copied_stub_cannot_be_written_to_either() {
 fn a_whole_file_with_a_foreign_marker_is_resident() {
     for kind in GUARDED_KINDS {
         let test = "a_whole_file_with_a_foreign_marker_is_resident";
-        let Some(guarded) = with_stubs(test, kind, 1) else { return };
+        let Some(mut guarded) = with_stubs(test, kind, 1) else { return };
         let marker = xattr::get(guarded.path("0"), "trusted.hsm").expect("a marker").expect("one");
+        // So that it does not know the file from before it was marked.
+        guarded.stop_by_force();
         let path = guarded.write("whole", &content(9));
         rustix::fs::syncfs(File::open(guarded.root()).expect("the root")).expect("syncfs");
         xattr::set(&path, "trusted.hsm", &marker).expect("a foreign marker");
+        guarded.start();
         let got = Reader::of(&path).got(PATIENT);
         assert_eq!(got, right(9), "{kind:?}: {}", guarded.said());
         assert!(!guarded.is_stub("whole"), "{kind:?}: it keeps a marker that is not its own");
@@ -76,13 +79,16 @@ fn a_whole_file_with_a_foreign_marker_is_resident() {
 #[test]
 fn a_whole_file_with_rubbish_for_a_marker_is_resident() {
     let test = "a_whole_file_with_rubbish_for_a_marker_is_resident";
-    let Some(guarded) = Guarded::new(test, FsKind::Ext4) else { return };
-    for (seed, rubbish) in [&b""[..], b"x", b"hS\x01\x00", &[0xff; 64]].into_iter().enumerate() {
-        let name = format!("whole{seed}");
-        let path = guarded.write(&name, &content(seed as u64));
+    let Some(mut guarded) = Guarded::idle(test, FsKind::Ext4) else { return };
+    let rubbish = [&b""[..], b"x", b"hS\x01\x00", &[0xff; 64]];
+    for (seed, rubbish) in rubbish.into_iter().enumerate() {
+        let path = guarded.write(&format!("whole{seed}"), &content(seed as u64));
         rustix::fs::syncfs(File::open(guarded.root()).expect("the root")).expect("syncfs");
         xattr::set(&path, "trusted.hsm", rubbish).expect("an attribute");
-        let got = Reader::of(&path).got(PATIENT);
+    }
+    guarded.start();
+    for (seed, rubbish) in rubbish.into_iter().enumerate() {
+        let got = Reader::of(&guarded.path(&format!("whole{seed}"))).got(PATIENT);
         assert_eq!(got, right(seed as u64), "{rubbish:?}: {}", guarded.said());
     }
 }
@@ -90,7 +96,8 @@ fn a_whole_file_with_rubbish_for_a_marker_is_resident() {
 #[test]
 fn a_partly_filled_file_with_a_foreign_marker_is_eio_and_keeps_its_bytes() {
     let test = "a_partly_filled_file_with_a_foreign_marker_is_eio_and_keeps_its_bytes";
-    let Some(guarded) = with_stubs(test, FsKind::Xfs, 1) else { return };
+    let Some(mut guarded) = with_stubs(test, FsKind::Xfs, 1) else { return };
+    guarded.stop_by_force();
     let marker = xattr::get(guarded.path("0"), "trusted.hsm").expect("a marker").expect("one");
     let path = guarded.path("mixed");
     let file = File::create(&path).expect("a file");
@@ -99,6 +106,7 @@ fn a_partly_filled_file_with_a_foreign_marker_is_eio_and_keeps_its_bytes() {
     file.sync_all().expect("on the disk");
     xattr::set(&path, "trusted.hsm", &marker).expect("a foreign marker");
     drop(file);
+    guarded.start();
     assert_eq!(Reader::of(&path).got(PATIENT), Got::Errno(libc::EIO), "{}", guarded.said());
     assert!(allocated(&path) >= 65_536, "the user's bytes are gone");
 }

@@ -157,7 +157,7 @@ fn its_own_commands_leave_stubs_alone() {
         &["tier"],
         &["plan"],
         &["status"],
-        &["ls", "-l"],
+        &["ls"],
         &["find"],
         &["du"],
         &["verify"],

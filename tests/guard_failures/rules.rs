@@ -48,8 +48,9 @@ fn a_denied_program_gets_the_errno_of_its_rule_and_the_stub_stays() {
     let made = Command::new("cp").arg("/bin/cat").arg(&program).status().expect("cp");
     assert!(made.success());
     let program = program.to_str().expect("a plain path");
-    let rule =
-        format!("[[guard.rule]]\nexe = [\"{program}\"]\naction = \"deny\"\nerrno = \"EPERM\"");
+    let rule = format!(
+        "[[guard.rule]]\nname = \"no scanners\"\nexe = [\"{program}\"]\naction = \"deny\"\nerrno = \"EPERM\""
+    );
     let test = "a_denied_program_gets_the_errno_of_its_rule_and_the_stub_stays";
     let Some(guarded) = with_rules(test, &rule, 1) else { return };
     let before = Intact::of(&guarded, "0");
@@ -65,7 +66,7 @@ fn a_denied_program_gets_the_errno_of_its_rule_and_the_stub_stays() {
 
 #[test]
 fn a_denied_user_gets_the_errno_of_the_rule_and_the_stub_stays() {
-    let rule = "[[guard.rule]]\nuser = [\"nobody\"]\naction = \"deny\"\nerrno = \"EPERM\"";
+    let rule = "[[guard.rule]]\nname = \"not nobody\"\nuser = [\"nobody\"]\naction = \"deny\"\nerrno = \"EPERM\"";
     let test = "a_denied_user_gets_the_errno_of_the_rule_and_the_stub_stays";
     let Some(guarded) = with_rules(test, rule, 1) else { return };
     let before = Intact::of(&guarded, "0");

@@ -10,7 +10,7 @@
 #![allow(dead_code)] // each suite uses its part
 
 use super::loopfs::{FsKind, LoopFs};
-use super::support::notify::Notify;
+use super::support::notify::{Keep, Notify};
 use super::support::running::{PATIENCE, Running, until};
 use super::support::snapshot::is_stub;
 use super::support::{Ran, Sandbox};
@@ -70,7 +70,7 @@ impl Guarded {
     /// Initialised with the given store, the guard not started.
     pub fn on(fs: LoopFs, sandbox: Sandbox, store: &[&str]) -> Self {
         let notify = Notify::at(&sandbox.path("home/notify"));
-        let alarm = Alarm::set(WHOLE_TEST, sandbox.config());
+        let alarm = Alarm::set(WHOLE_TEST, sandbox.config(), notify.keep());
         let guarded = Self { sandbox, notify, keeper: None, alarm, fs };
         let root = guarded.root();
         std::fs::create_dir_all(&root).expect("a directory on the image");
@@ -142,6 +142,7 @@ impl Guarded {
         }
         let ended = keeper.ends_within(Duration::ZERO);
         keeper.kill();
+        self.notify.keep().let_go();
         let code = ended.and_then(|status| status.code());
         Err(format!("{}\nexit {code:?}", self.said()))
     }
@@ -276,6 +277,8 @@ impl Drop for Guarded {
             }
         }
         self.keeper = None;
+        // As long as we keep the group, everybody goes on waiting.
+        self.notify.keep().let_go();
         let gone = until(Duration::from_secs(10), || ours(&config).is_empty().then_some(()));
         if std::thread::panicking() {
             eprintln!("what the guard said:\n{}", self.said());
@@ -345,7 +348,7 @@ struct AlarmState {
 }
 
 impl Alarm {
-    fn set(limit: Duration, config: PathBuf) -> Self {
+    fn set(limit: Duration, config: PathBuf, keep: Keep) -> Self {
         let state: Arc<(Mutex<AlarmState>, Condvar)> = Arc::default();
         let waiting = Arc::clone(&state);
         let bell = std::thread::spawn(move || {
@@ -358,6 +361,7 @@ impl Alarm {
                 guard.rang = true;
                 eprintln!("a guarded test is stuck: its guard is killed");
                 kill_all(&config);
+                keep.let_go();
             }
         });
         Self { state, bell: Some(bell) }

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 #[derive(Default)]
-struct Heard {
+pub struct Heard {
     lines: Mutex<Vec<String>>,
     kept: Mutex<Vec<(String, OwnedFd)>>,
     enough: AtomicBool,
@@ -63,10 +63,24 @@ impl Notify {
         self.heard.lines.lock().expect("no panic").clear();
     }
 
+    pub fn keep(&self) -> Keep {
+        Keep(Arc::clone(&self.heard))
+    }
+
     /// Names and numbers of the descriptors that were given for keeping.
     pub fn kept(&self) -> Vec<(String, i32)> {
         let kept = self.heard.kept.lock().expect("no panic");
         kept.iter().map(|(name, fd)| (name.clone(), fd.as_raw_fd())).collect()
+    }
+}
+
+/// Lets go of the descriptors, also while somebody else has the [`Notify`].
+#[derive(Clone)]
+pub struct Keep(Arc<Heard>);
+
+impl Keep {
+    pub fn let_go(&self) {
+        self.0.kept.lock().expect("no panic").clear();
     }
 }
 
