@@ -75,6 +75,7 @@ pub enum Command {
     Upload(command::upload::UploadArgs),
     Stub(command::stub::StubArgs),
     Recall(command::recall::RecallArgs),
+    Adopt(command::adopt::AdoptArgs),
     Verify(command::verify::VerifyArgs),
     Status(command::status::StatusArgs),
     Ls(command::ls::LsArgs),

@@ -113,8 +113,8 @@ fn no_file(context: &Context, path: &Path, kind: FileKind) -> Result<(), Error> 
 /// where that tells more and no guard would recall it for that.
 fn on_disk(root: &RootDir, row: &EntryRow, guarded: bool) -> String {
     let space = MarkerSpace::for_this_process();
-    let glance = || Ok::<_, stub::Error>(stub::glance(open(root.open_path(&row.path))?, space)?);
-    let inspect = || Ok::<_, stub::Error>(stub::inspect(&open(root.open_read(&row.path))?, space)?);
+    let glance = || stub::glance(open(root.open_path(&row.path))?, space);
+    let inspect = || stub::inspect(&open(root.open_read(&row.path))?, space);
     let found = glance().and_then(|found| match found {
         Glance::Sure(placement) => Ok(placement),
         Glance::Likely(marker) if guarded => Ok(Placement::Stub(marker)),
