@@ -383,7 +383,9 @@ fn progress_is_told_while_bytes_arrive() {
 // --- waiting for others ----------------------------------------------------
 
 /// What is held was changed by another thread in the meantime.
-struct Meanwhile<'s>(&'s Sandbox, Mutex<Option<Box<dyn FnOnce(&Sandbox) + Send>>>);
+struct Meanwhile<'s>(&'s Sandbox, Mutex<Option<Change>>);
+
+type Change = Box<dyn FnOnce(&Sandbox) + Send>;
 
 impl Custody for Meanwhile<'_> {
     fn seclude(&self, _: File) -> io::Result<Result<Box<dyn Secluded + '_>, File>> {

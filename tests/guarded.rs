@@ -8,13 +8,14 @@ mod support;
 
 use bench::{HandsOff, NearGuard, Notes, Strict, ident, path, row, rows, with_site};
 use hsm::chunk::Chunking;
+use hsm::clock::Clock;
 use hsm::os::lease::WriteLease;
 use hsm::os::{FileKind, RootDir, file_ident};
 use hsm::policy::{FileState, Names, PolicySet};
 use hsm::recall::{self, RecallStats, Target};
 use hsm::site::guard::{ToRecall, ToStub};
 use hsm::site::{Custody, Guard, Site};
-use hsm::state::{RootRow, StateDb};
+use hsm::state::{RECALLED, RecallRow, RootRow, StateDb};
 use hsm::tier::plan::Wish;
 use hsm::tier::run::{Job, RunStats};
 use hsm::tier::stubbing::{self, Refusal, StubStats};
@@ -316,7 +317,7 @@ fn a_stub_that_is_whole_is_waited_for_a_while_and_then_uploaded_again() {
         let (mut guard, notes) = (NearGuard::new(&sandbox), Notes::default());
         run(&mut guard, &notes, |site, row, root| {
             if let Some(now_ns) = now_ns {
-                site.clock = hsm::clock::Clock::fixed(now_ns);
+                site.clock = Clock::fixed(now_ns);
             }
             let request = rescan::ScanRequest::default();
             rescan::rescan(&mut site.ground(), row, root, &request).expect("a scan");
@@ -331,7 +332,7 @@ fn a_stub_that_is_whole_is_waited_for_a_while_and_then_uploaded_again() {
     db.execute("UPDATE file SET state = 'stub', ctime_ns = ?1", [before.ctime_ns]).expect("set");
     drop(db);
     assert_eq!(scan(None), FileState::Stub);
-    let later = hsm::clock::Clock::system().now_ns() + 3_600_000_000_000;
+    let later = Clock::system().now_ns() + 3_600_000_000_000;
     assert_eq!(scan(Some(later)), FileState::Dirty);
 }
 
@@ -347,6 +348,52 @@ fn a_request_of_a_foreign_or_hostile_run_is_refused_file_by_file() {
     let done = guard.recall(root_id, &work).expect("recall");
     assert_eq!((done.files, done.failures.len()), (1, 3));
     assert!(done.failures.iter().all(|failure| failure.doing == "recall"));
+}
+
+#[test]
+fn status_names_the_programs_that_had_stubs_recalled() {
+    let sandbox = stubbed(1);
+    let quiet = sandbox.hsm(["status"]).succeeds().stdout();
+    assert!(!quiet.contains("recalled for programs"), "{quiet}");
+    let managed = row(&sandbox, "f0");
+    let now_ns = Clock::system().now_ns();
+    let recall = |exe: &str, outcome: &str, at_ns| RecallRow {
+        at_ns,
+        ident: managed.ident,
+        roots: vec![managed.root],
+        ctime_ns: (outcome == RECALLED).then_some(0),
+        mtime_ns: (outcome == RECALLED).then_some(0),
+        bytes: 3 << 20,
+        latency_ms: 12,
+        pid: 1,
+        uid: 33,
+        exe: exe.to_owned(),
+        cgroup: String::new(),
+        outcome: outcome.to_owned(),
+    };
+    let log = [
+        recall("/usr/bin/updatedb\n", RECALLED, now_ns),
+        recall("/usr/bin/updatedb\n", RECALLED, now_ns),
+        recall("/usr/bin/file", "EIO: the store is unreachable", now_ns),
+        recall("/usr/bin/old", RECALLED, now_ns - 8 * 86_400_000_000_000),
+    ];
+    let mut state = StateDb::open(&sandbox.state_db()).expect("open");
+    state.record_recalls(&log).expect("record");
+    let text = sandbox.hsm(["status"]).succeeds().stdout();
+    for line in [
+        "\nrecalled for programs in the last 7 days\n",
+        "  6 MiB  2 files  uid 33  /usr/bin/updatedb\\n\n",
+        "    0 B  0 files  uid 33  /usr/bin/file\n",
+        "  1 opens were refused because a recall failed\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+    assert!(!text.contains("/usr/bin/old"), "{text}");
+    let ran = sandbox.hsm(["status", "--json"]).succeeds();
+    assert_eq!(ran.summary()["refused_recalls"], 1);
+    let line = ran.stdout().lines().find(|line| line.contains("recaller")).map(str::to_owned);
+    let recaller: serde_json::Value = serde_json::from_str(&line.expect("a record")).expect("JSON");
+    assert_eq!((&recaller["files"], &recaller["bytes"]), (&2.into(), &(6 << 20).into()));
 }
 
 #[test]

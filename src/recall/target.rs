@@ -18,7 +18,6 @@ use crate::state::ManagedRow;
 use crate::stub::{self, Filler, Marker, MarkerSpace, Placement, begin_fill};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A file to recall; `row` is what the state DB knows of it.
@@ -82,22 +81,7 @@ fn came_with_its_bytes(file: &File, marker: &Marker) -> Result<bool, FileError> 
     let size_bytes = statx_fd(file).map_err(FileError::Open)?.size_bytes;
     let whole =
         !marker.filling && blocks::is_all_data(file, size_bytes).map_err(FileError::Open)?;
-    Ok(whole && (size_bytes == 0 || !reads_as_zeros(file).map_err(FileError::Open)?))
-}
-
-/// Reads up to the first byte that is none.
-fn reads_as_zeros(file: &File) -> io::Result<bool> {
-    let (mut buffer, mut at) = (vec![0; 1 << 20], 0);
-    loop {
-        let read = file.read_at(&mut buffer, at)?;
-        if buffer[..read].iter().any(|&byte| byte != 0) {
-            return Ok(false);
-        }
-        if read == 0 {
-            return Ok(true);
-        }
-        at += read as u64;
-    }
+    Ok(whole && (size_bytes == 0 || !blocks::reads_as_zeros(file).map_err(FileError::Open)?))
 }
 
 /// A target, open.

@@ -27,6 +27,7 @@ use crate::state::{RootRow, StateDb};
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use watched::Guard;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,6 +139,7 @@ struct Around {
     store_dir: Option<PathBuf>,
     /// The policy accepts stubs without a guard.
     unguarded: bool,
+    guard: Guard,
     /// Chooses which stubs are looked at.
     seed: u64,
 }
@@ -150,6 +152,7 @@ impl Around {
             run_dir: config.guard.run_dir.clone(),
             store_dir: Surroundings::of(config).store_dir.map(Path::to_owned),
             unguarded: policy.is_ok_and(|policy| policy.unguarded()),
+            guard: Guard::ask(context, config),
             seed: context.now_ns().cast_unsigned(),
         }
     }
@@ -158,7 +161,8 @@ impl Around {
         let state_dir = context.paths().state_dir;
         let run_dir = GuardSection::of_state_dir(&state_dir).run_dir;
         let seed = context.now_ns().cast_unsigned();
-        Self { state_dir, run_dir, store_dir: None, unguarded: false, seed }
+        let guard = Guard::Absent;
+        Self { state_dir, run_dir, store_dir: None, unguarded: false, guard, seed }
     }
 
     /// Everything about one directory, and what follows for the promises;
@@ -172,7 +176,7 @@ impl Around {
             run_dir: &self.run_dir,
             store_dir: self.store_dir.as_deref(),
         };
-        let mut watched = watched::check(path, checked.mount.as_ref(), around);
+        let mut watched = watched::check(path, checked.mount.as_ref(), around, &self.guard);
         findings.append(&mut watched.findings);
         let mut looked_at = 0;
         if let Some((state, row)) = recorded {

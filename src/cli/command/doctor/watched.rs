@@ -5,8 +5,13 @@
 //! Facts only; what follows from them is said in `promise`.
 
 use super::{Finding, bad, good, note, warning};
+use crate::cli::context::Context;
+use crate::cli::error::Error;
+use crate::cli::report;
+use crate::config::Config;
 use crate::guard::fstab::{self, FstabLine};
 use crate::guard::places::{self, Refusal, Surroundings};
+use crate::guard::protocol::{Status, WatchedRoot};
 use crate::os::mounts::MountFacts;
 use crate::os::{exposure, process};
 use std::path::{Path, PathBuf};
@@ -36,15 +41,21 @@ pub struct Watched {
     pub mount_point: Option<PathBuf>,
 }
 
-pub fn check(path: &Path, mount: Option<&MountFacts>, around: Surroundings<'_>) -> Watched {
+pub fn check(
+    path: &Path,
+    mount: Option<&MountFacts>,
+    around: Surroundings<'_>,
+    guard: &Guard,
+) -> Watched {
     let Place { finding, refusal, system } = place(path, around);
-    let (line, at_work) = guard_line(around.run_dir);
-    let mut findings = vec![finding, line];
+    let (lines, at_work) = guard_lines(path, guard);
+    let mut findings = vec![finding];
+    findings.extend(lines);
     let mount_point = mount.map(|facts| facts.mount.mount_point.clone());
-    let lines = fstab::parse_fstab(&std::fs::read("/etc/fstab").unwrap_or_default());
+    let fstab = fstab::parse_fstab(&std::fs::read("/etc/fstab").unwrap_or_default());
     let boot = match mount_point.as_deref() {
         _ if system => Boot::WithTheSystem,
-        Some(at) => boot_of(at, &lines),
+        Some(at) => boot_of(at, &fstab),
         None => Boot::Unknown,
     };
     if let (Some(mount_point), None) = (&mount_point, &refusal) {
@@ -87,18 +98,67 @@ fn told(refusal: &Refusal) -> String {
     format!("no guard watches here: {}; {}", refusal.reason, refusal.instead)
 }
 
-/// Whether a guard is at work for the roots of this configuration, as far as
-/// can be told without asking it.
-fn guard_line(run_dir: &Path) -> (Finding, bool) {
-    let socket = run_dir.join("guard.sock");
-    match socket.try_exists() {
-        Ok(true) => (good("at-work", format!("a guard listens at {}", socket.display())), true),
-        Ok(false) => {
-            let what = format!("no guard is at work: there is no {}", socket.display());
-            (note("at-work", what), false)
-        }
-        Err(error) => (warning("at-work", format!("cannot be told: {error}")), false),
+/// The guard of this configuration, as it was asked.
+pub enum Guard {
+    Absent,
+    /// One runs and does not answer.
+    Silent(String),
+    Present {
+        roots: Vec<WatchedRoot>,
+        status: Status,
+    },
+}
+
+impl Guard {
+    pub fn ask(context: &Context, config: &Config) -> Self {
+        let asked = || {
+            let Some(mut client) = context.guard(config)? else { return Ok(Self::Absent) };
+            Ok::<_, Error>(Self::Present {
+                status: client.status()?,
+                roots: client.roots().to_vec(),
+            })
+        };
+        asked().unwrap_or_else(|error| Self::Silent(report::one_line(&error)))
     }
+}
+
+/// Whether the guard watches `path`, and how it has fared.
+fn guard_lines(path: &Path, guard: &Guard) -> (Vec<Finding>, bool) {
+    let (roots, status) = match guard {
+        Guard::Absent => return (vec![note("at-work", "no guard is at work")], false),
+        Guard::Silent(why) => {
+            let what = format!("a guard runs and does not answer, so opens here may hang: {why}");
+            return (vec![bad("at-work", what)], false);
+        }
+        Guard::Present { roots, status } => (roots, status),
+    };
+    let Some(root) = roots.iter().find(|root| path.starts_with(root.path.to_path())) else {
+        let what = "the guard that runs does not watch this root: restart it";
+        return (vec![warning("at-work", what)], false);
+    };
+    let who = format!("watched by pid {}, kept by pid {}", status.pid, status.keeper_pid);
+    let mut lines = vec![good("at-work", format!("{who}; {} opens wait", status.waiting))];
+    if !root.reads_seen {
+        lines.push(warning(
+            "reads-seen",
+            "this kernel shows the guard opens only: who cuts a stub short by its path is not seen",
+        ));
+    }
+    if status.generation > 1 {
+        let deaths = status.generation - 1;
+        lines.push(note(
+            "deaths",
+            format!("the guard died {deaths} times and was replaced: see its log"),
+        ));
+    }
+    if status.refused_by_kernel + status.misread > 0 {
+        let what = format!(
+            "{} opens were refused by the kernel before the guard saw them, {} events were unreadable",
+            status.refused_by_kernel, status.misread
+        );
+        lines.push(note("unseen", what));
+    }
+    (lines, true)
 }
 
 fn boot_of(mount_point: &Path, lines: &[FstabLine]) -> Boot {
@@ -174,6 +234,7 @@ fn settings() -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command::doctor::Level;
 
     #[test]
     fn fstab_says_whether_there_is_a_gap_at_boot() {
@@ -196,10 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_is_at_work_where_its_socket_is() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(!guard_line(dir.path()).1);
-        std::fs::write(dir.path().join("guard.sock"), "").unwrap();
-        assert!(guard_line(dir.path()).1);
+    fn a_guard_is_told_from_none_and_from_one_that_hangs() {
+        let path = Path::new("/srv/a");
+        let (lines, at_work) = guard_lines(path, &Guard::Absent);
+        assert!(!at_work && lines[0].what == "no guard is at work");
+        let (lines, at_work) = guard_lines(path, &Guard::Silent("no".to_owned()));
+        assert!(!at_work && lines[0].level == Level::Bad, "{lines:?}");
+        let status = Status { pid: 2, keeper_pid: 1, generation: 3, ..Status::default() };
+        let (lines, at_work) = guard_lines(path, &Guard::Present { roots: vec![], status });
+        assert!(!at_work && lines[0].what.ends_with("restart it"), "{lines:?}");
     }
 }
