@@ -8,12 +8,13 @@
 //! | --- | --- |
 //! | 6 | `cli`: the only room that prints and knows exit codes |
 //! | 5 | `guard`: kernel events in, exactly one answer each out |
-//! | 4 | `tier`, `recall`, `verify`: operations, which join two truths |
+//! | 4 | `tier`, `recall`, `adopt`, `verify`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
 //! | 0 | `os`, `document`, `ids`, `monitor`, `units`, `clock`, `fault` |
 
+pub mod adopt;
 pub mod chunk;
 pub mod cli;
 pub mod clock;

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("guard", 5),
     ("tier", 4),
     ("recall", 4),
+    ("adopt", 4),
     ("verify", 4),
     ("restore", 4),
     ("gc", 4),

@@ -76,6 +76,7 @@ pub enum Command {
     Stub(command::stub::StubArgs),
     Recall(command::recall::RecallArgs),
     RecallGuard(command::recall_guard::RecallGuardArgs),
+    Adopt(command::adopt::AdoptArgs),
     Verify(command::verify::VerifyArgs),
     Status(command::status::StatusArgs),
     Ls(command::ls::LsArgs),

@@ -45,6 +45,8 @@ pub enum Error {
     #[error(transparent)]
     Recall(#[from] crate::recall::Error),
     #[error(transparent)]
+    Adopt(#[from] crate::adopt::Error),
+    #[error(transparent)]
     Verify(#[from] crate::verify::Error),
     #[error(transparent)]
     Scan(#[from] crate::scan::Error),

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
 use crate::site::GuardError;
-use crate::{manifest, recall, state, store, tier, verify};
+use crate::{adopt, manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
 
@@ -22,6 +22,7 @@ pub fn exit(error: &Error) -> Exit {
         Error::Store(error)
         | Error::Tier(tier::Error::Store(error))
         | Error::Recall(recall::Error::Store(error))
+        | Error::Adopt(adopt::Error::Store(error))
         | Error::Verify(verify::Error::Store(error))
             if error.kind() == store::ErrorKind::Stopped =>
         {
@@ -92,9 +93,11 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Store(error)
         | Error::Tier(tier::Error::Store(error))
         | Error::Recall(recall::Error::Store(error))
+        | Error::Adopt(adopt::Error::Store(error))
         | Error::Verify(verify::Error::Store(error)) => return store_hint(error.kind()),
         Error::Tier(tier::Error::State(error))
         | Error::Recall(recall::Error::State(error))
+        | Error::Adopt(adopt::Error::State(error))
         | Error::Verify(verify::Error::State(error)) => return state_hint(error),
         Error::Tier(tier::Error::Guard(_)) | Error::Recall(recall::Error::Guard(_)) => {
             "the same command again when the recall guard runs; where it is at work nobody else \

@@ -82,13 +82,20 @@ impl Admission {
 
     /// Whether a file of `bytes` is recalled for `who`; if so, it is spent.
     pub fn decide(&mut self, who: &Who<'_>, bytes: u64, now_ns: i64) -> Verdict {
-        let rule = self.rules.iter().find(|rule| rule.matches(who));
-        if let Some(Rule { name, action: GuardAction::Deny(errno), .. }) = rule {
-            return Verdict::Deny { errno: errno.raw(), why: format!("guard rule {name:?}") };
+        match (self.permit(who), &mut self.budget) {
+            (Verdict::Recall, Some(budget)) => budget.spend(who, bytes, now_ns),
+            (verdict, _) => verdict,
         }
-        match &mut self.budget {
-            Some(budget) => budget.spend(who, bytes, now_ns),
-            None => Verdict::Recall,
+    }
+
+    /// By the rules alone: for who joins a recall that somebody else pays for.
+    pub fn permit(&self, who: &Who<'_>) -> Verdict {
+        let rule = self.rules.iter().find(|rule| rule.matches(who));
+        match rule {
+            Some(Rule { name, action: GuardAction::Deny(errno), .. }) => {
+                Verdict::Deny { errno: errno.raw(), why: format!("guard rule {name:?}") }
+            }
+            _ => Verdict::Recall,
         }
     }
 

@@ -64,6 +64,11 @@ impl Client {
         Err(GuardError::Unreachable(last))
     }
 
+    /// Whether a guard answers now.
+    pub fn is_ready(run_dir: &Path) -> bool {
+        Self::greet(run_dir).is_ok()
+    }
+
     fn greet(run_dir: &Path) -> Result<Self, GuardError> {
         let stream = local_socket::connect(run_dir, SOCKET).map_err(GuardError::Unreachable)?;
         let from = BufReader::new(stream.try_clone().map_err(GuardError::Unreachable)?);

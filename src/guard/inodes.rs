@@ -129,10 +129,11 @@ impl Inodes {
         remember: impl FnOnce(&mut Pending, Inode, &Handle),
     ) -> Result<Option<Pending>, (Pending, io::Error)> {
         let Some(file) = pending.file() else { return Ok(None) };
-        let inode = match Inode::of(file) {
-            Ok(inode) => inode,
-            Err(error) => return Err((pending, error)),
+        let stat = match rustix::fs::fstat(file) {
+            Ok(stat) => stat,
+            Err(errno) => return Err((pending, errno.into())),
         };
+        let inode = Inode { dev: stat.st_dev, ino: stat.st_ino };
         let mut table = self.lock();
         if let Some(entry) = table.get_mut(&inode) {
             if matches!(entry.stage, Stage::Secluded | Stage::CalledOff) {
@@ -145,8 +146,12 @@ impl Inodes {
         }
         match is_marked(file) {
             Ok(false) => {
-                // Best effort: without the mark the next event comes again.
-                let _ = self.group.ignore_file(file);
+                // A file without blocks may be the copy of a stub that is just
+                // being made, its marker still to come: it stays watched.
+                if stat.st_blocks > 0 {
+                    // Best effort: without the mark the next event comes again.
+                    let _ = self.group.ignore_file(file);
+                }
                 Ok(Some(pending))
             }
             Ok(true) => {
@@ -200,6 +205,11 @@ impl Inodes {
             std::mem::take(&mut entry.waiters).into_iter().partition(|waiter| waiter.vetted);
         entry.waiters = vetted;
         unvetted
+    }
+
+    /// Somebody whose recall was admitted waits for it already.
+    pub fn is_paid(&self, inode: Inode) -> bool {
+        self.lock().get(&inode).is_some_and(|entry| entry.waiters.iter().any(|w| w.vetted))
     }
 
     /// Gives back those that may recall. Whether the inode is to be recalled: if

@@ -5,7 +5,7 @@
 //! and causes no recall; it is not kept from a file that somebody else's recall
 //! made whole meanwhile. A process that ended needs no answer.
 
-use super::admission::{Admission, Verdict, Who};
+use super::admission::{Admission, Verdict};
 use super::inodes::{Inode, Inodes};
 use super::recorder::Record;
 use super::waiter::{Program, Waiter};
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 pub struct Porter {
     pub inodes: Arc<Inodes>,
     pub watched: Arc<Watched>,
-    pub admission: Mutex<Admission>,
+    pub admission: Arc<Mutex<Admission>>,
     pub jobs: Sender<Inode>,
     pub records: Sender<Record>,
     pub clock: Clock,
@@ -31,8 +31,13 @@ impl Porter {
     /// Works until nobody can call any more.
     pub fn run(&self, calls: &Receiver<Inode>) {
         while let Ok(inode) = calls.recv() {
-            let waiters = self.inodes.unvetted(inode);
-            let admitted = waiters.into_iter().filter_map(|waiter| self.vet(waiter)).collect();
+            let mut admitted: Vec<Waiter> = vec![];
+            let mut paid = self.inodes.is_paid(inode);
+            for waiter in self.inodes.unvetted(inode) {
+                let waiter = self.vet(waiter, paid);
+                paid |= waiter.is_some();
+                admitted.extend(waiter);
+            }
             if self.inodes.vetted(inode, admitted) {
                 // Workers live as long as the guard.
                 let _ = self.jobs.send(inode);
@@ -40,25 +45,24 @@ impl Porter {
         }
     }
 
-    fn vet(&self, mut waiter: Waiter) -> Option<Waiter> {
+    /// One recall is paid for once, however many wait for it.
+    fn vet(&self, mut waiter: Waiter, paid: bool) -> Option<Waiter> {
         let program = look(&waiter)?;
-        let bytes =
-            waiter.pending.file().and_then(|file| file.metadata().ok()).map_or(0, |m| m.len());
-        let who = Who {
-            pid: program.pid,
-            uid: program.uid,
-            exe: program.exe.as_deref(),
-            cgroup: program.cgroup.as_deref(),
-        };
+        let file = waiter.pending.file();
+        let bytes = file.and_then(|file| file.metadata().ok()).map_or(0, |found| found.len());
         let now_ns = self.clock.now_ns();
         let verdict = {
             let mut admission = self.admission.lock().expect("no holder panics");
-            admission.decide(&who, bytes, now_ns)
+            match paid {
+                true => admission.permit(&program.as_who()),
+                false => admission.decide(&program.as_who(), bytes, now_ns),
+            }
         };
         match verdict {
             Verdict::Recall => {
                 waiter.vetted = true;
                 waiter.who = Some(program);
+                waiter.spent_bytes = if paid { 0 } else { bytes };
                 Some(waiter)
             }
             Verdict::Deny { errno, why } => {

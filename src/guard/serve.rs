@@ -192,10 +192,11 @@ fn start_threads(
 ) -> Result<(), Trouble> {
     let (to_workers, jobs) = crossbeam_channel::unbounded();
     let (to_recorder, records) = crossbeam_channel::unbounded();
+    let admission = Arc::new(Mutex::new(shared.access.admission()?));
     let porter = Porter {
         inodes: Arc::clone(inodes),
         watched: Arc::clone(watched),
-        admission: Mutex::new(shared.access.admission()?),
+        admission: Arc::clone(&admission),
         jobs: to_workers,
         records: to_recorder.clone(),
         clock,
@@ -207,6 +208,7 @@ fn start_threads(
         shared: Arc::clone(shared),
         probes: Arc::clone(probes),
         records: to_recorder,
+        admission,
         clock,
     });
     for _ in 0..section.workers {

@@ -1,5 +1,6 @@
 //! A program that waits for a file, and who it is.
 
+use super::admission::Who;
 use crate::os::fanotify::Pending;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ pub struct Waiter {
     pub vetted: bool,
     /// Who it is; known once it was vetted.
     pub who: Option<Program>,
+    /// What the recall took from its budget; 0 if somebody else pays.
+    pub spent_bytes: u64,
 }
 
 /// The process at the other end, as far as /proc said.
@@ -25,9 +28,16 @@ pub struct Program {
     pub cgroup: Option<String>,
 }
 
+impl Program {
+    pub fn as_who(&self) -> Who<'_> {
+        let (exe, cgroup) = (self.exe.as_deref(), self.cgroup.as_deref());
+        Who { pid: self.pid, uid: self.uid, exe, cgroup }
+    }
+}
+
 impl Waiter {
     pub fn new(pending: Pending, arrived_ms: u64) -> Self {
-        Self { pending, arrived_ms, vetted: false, who: None }
+        Self { pending, arrived_ms, vetted: false, who: None, spent_bytes: 0 }
     }
 
     /// The file's path in the eyes of the program; empty where only a number is

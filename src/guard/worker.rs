@@ -5,6 +5,7 @@
 //! and the stub is as it was.
 
 use super::access::{Shared, Trouble};
+use super::admission::Admission;
 use super::inodes::{Inodes, Task};
 use super::job::{Job, now_ms};
 use super::recorder::Record;
@@ -18,7 +19,7 @@ use crate::state::StateDb;
 use crossbeam_channel::{Receiver, Sender};
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What a worker needs; shared by all of them.
 pub struct Bench {
@@ -27,6 +28,7 @@ pub struct Bench {
     pub shared: Arc<Shared>,
     pub probes: Arc<super::probe::Probes>,
     pub records: Sender<Record>,
+    pub admission: Arc<Mutex<Admission>>,
     pub clock: Clock,
 }
 
@@ -38,6 +40,9 @@ pub fn run(bench: &Bench, jobs: &Receiver<super::inodes::Inode>) {
         let outcome = make_whole(bench, &mut state, &task);
         let waiters = bench.inodes.finish(inode);
         let record = Record::of(bench, &task, &waiters, &outcome);
+        if outcome.errno().is_some() {
+            refund(&bench.admission, &waiters);
+        }
         answer(waiters, &outcome);
         if let Some(record) = record {
             // A recorder that is gone takes the guard with it.
@@ -135,6 +140,16 @@ fn fill(
     match filled {
         Ok(filled) => Outcome::Whole(filled),
         Err(error) => Outcome::Failed(error),
+    }
+}
+
+/// A recall that failed costs nobody anything.
+fn refund(admission: &Mutex<Admission>, waiters: &[Waiter]) {
+    let mut admission = admission.lock().expect("no holder panics");
+    for waiter in waiters.iter().filter(|waiter| waiter.spent_bytes > 0) {
+        if let Some(who) = &waiter.who {
+            admission.refund(&who.as_who(), waiter.spent_bytes);
+        }
     }
 }
 

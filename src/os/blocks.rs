@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 /// No file system has larger blocks or allocation units; rounding the end of a
 /// punch up further costs nothing, as there is nothing behind the end.
@@ -67,6 +68,21 @@ fn next_extent(file: &File, from: u64, size_bytes: u64) -> io::Result<Option<Ran
     };
     let end = rustix::fs::seek(file, SeekFrom::Hole(start))?;
     Ok(Some(start..end.min(size_bytes)))
+}
+
+/// Whether there is no other byte in the file; reads up to the first that is.
+pub fn reads_as_zeros(file: &File) -> io::Result<bool> {
+    let (mut buffer, mut at) = (vec![0; 1 << 20], 0);
+    loop {
+        let read = file.read_at(&mut buffer, at)?;
+        if buffer[..read].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+        at += read as u64;
+    }
 }
 
 /// Frees every block of the file and keeps its size, `size_bytes`. On return

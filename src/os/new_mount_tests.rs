@@ -10,8 +10,10 @@ use std::process::Command;
 struct LoopDevice(PathBuf);
 
 impl LoopDevice {
-    /// `fs` is unmounted and stays it.
+    /// `fs` is unmounted and stays it. Written out before: a mount namespace
+    /// that somebody copied meanwhile keeps the file system in memory.
     fn over(fs: &mut LoopFs) -> Self {
+        rustix::fs::syncfs(File::open(fs.path()).expect("open")).expect("sync");
         fs.unmount();
         let image = fs.path().with_file_name("image");
         let output = Command::new("losetup").args(["-f", "--show"]).arg(image).output();
@@ -68,8 +70,10 @@ fn a_mount_is_seen_when_it_is_attached_and_not_before() {
         let made = DetachedMount::create(&device.0, fs_type, &options).expect("mount");
         assert_eq!(mounted_at(fs.path()), None);
         assert!(!fs.path().join("f").exists());
-        let names = rustix::fs::Dir::read_from(made.dir()).expect("list");
-        assert!(names.filter_map(Result::ok).any(|entry| entry.file_name() == c"f"));
+        let entries = rustix::fs::Dir::read_from(made.dir()).expect("list");
+        let name = |entry: rustix::fs::DirEntry| entry.file_name().to_owned();
+        let names: Vec<_> = entries.map(|entry| entry.map(name)).collect();
+        assert!(names.contains(&Ok(c"f".to_owned())), "{kind:?}: {names:?}");
 
         let _attached = Attached::new(made, fs.path());
         let mount = mounted_at(fs.path()).expect("it is there");

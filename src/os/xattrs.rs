@@ -56,6 +56,20 @@ pub fn remove(file: &File, name: impl AsRef<OsStr>) -> io::Result<bool> {
     }
 }
 
+/// As [`set`], of anything that can be opened with `O_PATH`: raises no event.
+pub fn set_path_fd(fd: impl AsFd, name: impl AsRef<OsStr>, value: &[u8]) -> io::Result<()> {
+    xattr::set_deref(path_of(&fd), name, value)
+}
+
+/// As [`remove`], likewise.
+pub fn remove_path_fd(fd: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<bool> {
+    match xattr::remove_deref(path_of(&fd), name) {
+        Ok(()) => Ok(true),
+        Err(error) if is_unsupported(&error) || is_absent(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// All attributes that can be read, `hsm`'s own left out, sorted by name. One
 /// that cannot be read is skipped with a log line; see [`list_noting`].
 pub fn list(file: &File) -> io::Result<Vec<(OsString, Vec<u8>)>> {

@@ -179,7 +179,8 @@ impl<'s> Recall<'_, 's> {
 
     fn try_examine(&mut self, named: Named) -> Result<Option<Opened>, Error> {
         let (path, row) = (named.path.clone(), named.row.clone());
-        let found = match named.inspect(self.root, self.space, self.options) {
+        let guarded = self.site.custody.guarded();
+        let found = match named.inspect(self.root, self.space, guarded, self.options) {
             Ok(Opening::Stub(found)) => found,
             Ok(Opening::Resident) => {
                 self.stats.already_resident += 1;

@@ -46,7 +46,7 @@ pub fn fill(
     name: &Path,
 ) -> Result<Filled, FileError> {
     let space = MarkerSpace::for_this_process();
-    let marker = match look(&file, space, name)? {
+    let marker = match look(&file, space, true, name)? {
         Look::Resident => return Ok(Filled::Resident),
         Look::Whole => return Ok(Filled::Whole),
         Look::Changed { why, .. } => return Err(residue::written_over(&why)),
@@ -93,4 +93,17 @@ fn check_room(file: &File, bytes: u64) -> Result<(), FileError> {
         return Err(FileError::NoSpace { needed_bytes: bytes, available_bytes });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_file_system_has_no_room_for_is_refused_up_front() {
+        let file = tempfile::tempfile().expect("a file");
+        let error = check_room(&file, u64::MAX / 2).expect_err("no disk is that large");
+        assert!(matches!(error, FileError::NoSpace { .. }), "{error:?}");
+        check_room(&file, 0).expect("nothing is to be written");
+    }
 }

@@ -42,7 +42,12 @@ pub(super) enum Look {
 
 /// Looks at a file that nobody else works on, and ends what a crash left of an
 /// earlier work on it. `name` is for people.
-pub(super) fn look(file: &File, space: MarkerSpace, name: &Path) -> Result<Look, FileError> {
+pub(super) fn look(
+    file: &File,
+    space: MarkerSpace,
+    guarded: bool,
+    name: &Path,
+) -> Result<Look, FileError> {
     match stub::recover(file, space)? {
         Placement::Resident => Ok(Look::Resident),
         Placement::Stub(marker) => Ok(Look::Stub(marker)),
@@ -53,27 +58,30 @@ pub(super) fn look(file: &File, space: MarkerSpace, name: &Path) -> Result<Look,
             Ok(Look::Whole)
         }
         Placement::Changed { marker, why } => Ok(Look::Changed { marker, why }),
-        Placement::Foreign(marker) => foreign(file, space, &marker, name),
+        Placement::Foreign(marker) => {
+            if !(guarded && came_with_its_bytes(file, &marker)?) {
+                return Err(FileError::Foreign { name: name.to_owned() });
+            }
+            let (ino, generation) = (marker.ident.ino, marker.ident.generation);
+            let file_name = name.display();
+            tracing::warn!(file = %file_name, ino, generation, "whole, so another's marker goes");
+            stub::drop_marker(file, space)?;
+            Ok(Look::Whole)
+        }
         other => Err(FileError::Conflict(format!("it is {}", other.describe()))),
     }
 }
 
-/// A marker that was copied here with a file's attributes. With all the bytes
-/// there it means nothing; over a hole nobody knows whether the hole was meant.
-fn foreign(
-    file: &File,
-    space: MarkerSpace,
-    marker: &Marker,
-    name: &Path,
-) -> Result<Look, FileError> {
+/// Whether a marker that was copied here with another file's attributes means
+/// nothing, as the data came along. A guard lets nobody copy a stub without its
+/// data. Where none watched, zeros may have been copied for data, and nobody but
+/// a person can tell; also under a guard a file of nothing but zeros is left to
+/// one, as it may be older than the guard.
+fn came_with_its_bytes(file: &File, marker: &Marker) -> Result<bool, FileError> {
     let size_bytes = statx_fd(file).map_err(FileError::Open)?.size_bytes;
-    if !blocks::is_all_data(file, size_bytes).map_err(FileError::Open)? {
-        return Err(FileError::Foreign { name: name.to_owned() });
-    }
-    let (ino, generation) = (marker.ident.ino, marker.ident.generation);
-    tracing::warn!(file = %name.display(), ino, generation, "whole, so another's marker goes");
-    stub::drop_marker(file, space)?;
-    Ok(Look::Whole)
+    let whole =
+        !marker.filling && blocks::is_all_data(file, size_bytes).map_err(FileError::Open)?;
+    Ok(whole && (size_bytes == 0 || !blocks::reads_as_zeros(file).map_err(FileError::Open)?))
 }
 
 /// A target, open.
@@ -139,11 +147,12 @@ impl Named {
         self,
         root: &RootDir,
         space: MarkerSpace,
+        guarded: bool,
         options: Options,
     ) -> Result<Opening, FileError> {
         let Self { path, row, file, .. } = self;
         let mut residue = false;
-        let marker = match look(&file, space, &path.to_path(root.path()))? {
+        let marker = match look(&file, space, guarded, &path.to_path(root.path()))? {
             Look::Resident => return Ok(Opening::Resident),
             Look::Whole => return Ok(Opening::Whole),
             Look::Stub(marker) => marker,

@@ -58,6 +58,11 @@ impl Catalog {
         Ok(self.read(site)?.chunks.get(id).cloned())
     }
 
+    /// How large the pack is, by the log of the node that wrote it.
+    pub fn pack_bytes(&mut self, site: &Site<'_>, pack: PackId) -> Result<Option<u64>, Error> {
+        Ok(self.read(site)?.packs.get(&pack).copied())
+    }
+
     /// Some node's log names the pack as its own.
     pub fn owns(&mut self, site: &Site<'_>, pack: PackId) -> Result<bool, Error> {
         Ok(self.read(site)?.packs.contains_key(&pack))

@@ -15,12 +15,16 @@ use std::io;
 /// Who else may touch an inode. Shared by the threads of a run.
 pub trait Custody: Sync {
     /// Takes a file whose blocks are to be freed. `Err` gives it back when
-    /// somebody has it open or mapped.
+    /// somebody has it open or mapped, or another thread holds it: this never
+    /// waits, as a run takes many in no order.
     fn seclude(&self, file: File) -> io::Result<Result<Box<dyn Secluded + '_>, File>>;
 
     /// Waits until no other thread fills, frees or mends the inode, and keeps
     /// it so until the value is dropped. Openers are not told apart from
     /// others: who opens meanwhile waits for the guard, where there is one.
+    ///
+    /// A thread that holds several takes them in the order of their identities
+    /// and none twice, so that two such threads do not wait for each other.
     fn hold(&self, file: &File) -> io::Result<Box<dyn Held + '_>>;
 
     /// A lease taken by this process over a change would make it wait for

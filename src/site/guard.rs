@@ -12,7 +12,9 @@ use crate::state::{RootId, RootRow};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A guard, as a run sees it.
+/// A guard, as a run sees it. It works on one request of a root at a time, also
+/// when the run that made the one before has died: a recovery would take the
+/// files of a batch that is still at work for left behind.
 pub trait Guard: Send {
     /// Why the stubs of this root would not be safe, if they would not.
     fn watches(&mut self, root: &RootRow) -> Result<(), String>;

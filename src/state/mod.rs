@@ -19,6 +19,7 @@
 //! One process writes at a time (the run lock is the callers'); readers never
 //! wait for it. All SQL of `hsm` is in this room.
 
+mod adopted;
 mod bitmap;
 mod contents;
 mod digest;
@@ -45,6 +46,7 @@ mod settings;
 mod transitions;
 mod uploads;
 
+pub use adopted::AdoptedStub;
 pub use entries::{Counts, EntryRow};
 pub use error::{Error, Result};
 pub use files::ManagedRow;

@@ -7,8 +7,8 @@
 use crate::ids::FileIdent;
 use crate::os::handle::file_ident;
 use crate::os::stat::statx_fd;
-use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 
 /// A file as it was when its upload began, and still when it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub struct Expected {
 
 impl Expected {
     /// The file as it is now.
-    pub fn of(file: &File) -> io::Result<Self> {
-        let stat = statx_fd(file)?;
+    pub fn of(file: impl AsFd) -> io::Result<Self> {
+        let stat = statx_fd(&file)?;
         Ok(Self {
-            ident: file_ident(file)?,
+            ident: file_ident(&file)?,
             size_bytes: stat.size_bytes,
             mtime_ns: stat.mtime_ns,
             ctime_ns: stat.ctime_ns,
@@ -48,8 +48,9 @@ pub enum Changed {
     Unknown(#[source] io::Error),
 }
 
-/// Compares by descriptor; what cannot be looked at counts as changed.
-pub fn check_unchanged(file: &File, expected: &Expected) -> Result<(), Changed> {
+/// Compares by descriptor, also one of `O_PATH`; what cannot be looked at counts
+/// as changed.
+pub fn check_unchanged(file: impl AsFd, expected: &Expected) -> Result<(), Changed> {
     let found = Expected::of(file).map_err(Changed::Unknown)?;
     if found.ident != expected.ident {
         return Err(Changed::Ident { expected: expected.ident, found: found.ident });
@@ -69,6 +70,7 @@ pub fn check_unchanged(file: &File, expected: &Expected) -> Result<(), Changed> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn each_field_is_compared_and_named() {

@@ -24,6 +24,7 @@ mod fill;
 mod free;
 mod inspect;
 mod marker;
+mod rebind;
 mod recover;
 mod saved;
 mod space;
@@ -34,6 +35,7 @@ pub use fill::{Filler, begin_fill};
 pub use free::{Armed, Punched, arm};
 pub use inspect::{Glance, Placement, glance, inspect, is_marked_elsewhere};
 pub use marker::{MARKER_LEN, Marker, MarkerError};
+pub use rebind::{rebind, rebind_unopened};
 pub use recover::{discard_residue, drop_marker, recover, set_marker};
 pub use space::MarkerSpace;
 

@@ -104,7 +104,7 @@ fn a_fill_that_somebody_rolled_back_never_takes_the_marker_off() {
 #[test]
 fn a_file_that_changed_since_its_upload_is_not_armed() {
     let (_dir, sample) = sample();
-    let expected = Expected::of(&sample.open()).expect("stat");
+    let expected = Expected::of(sample.open()).expect("stat");
     sample.open().write_all_at(b"new", 5).expect("write");
     let refused = arm(sample.open(), space(), &expected, sample.copy(), STORE_TAG);
     assert!(matches!(refused, Err(Error::Changed(Changed::Mtime { .. }))), "{refused:?}");
@@ -172,7 +172,7 @@ fn disarming_or_dropping_takes_the_marker_off() {
 #[test]
 fn a_proof_of_another_size_frees_nothing() {
     let (dir, sample) = sample();
-    let expected = Expected::of(&sample.open()).expect("stat");
+    let expected = Expected::of(sample.open()).expect("stat");
     let refused = arm(sample.open(), space(), &expected, copy_of(5), STORE_TAG);
     assert!(matches!(refused, Err(Error::WrongCopy { proven_bytes: 5, .. })), "{refused:?}");
     let empty = File::create_new(dir.path().join("empty")).expect("create");

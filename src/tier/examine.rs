@@ -42,8 +42,8 @@ pub fn examine(question: &Question<'_>) -> Vec<Finding> {
 
 fn answer(question: &Question<'_>, condition: &'static str) -> Finding {
     let result = match condition {
-        named::NOT_OPEN | named::UNCHANGED if opening_recalls(question) => {
-            return unknown(condition, "a program that opens it has it recalled");
+        named::NOT_OPEN if is_marked(question) => {
+            return unknown(condition, "not asked of a stub: to open it could recall it");
         }
         named::GUARDED => guarded(question),
         named::UPLOADED => uploaded(question),
@@ -65,14 +65,13 @@ fn answer(question: &Question<'_>, condition: &'static str) -> Finding {
     }
 }
 
-/// It carries a marker and a guard watches: it is not opened to be examined.
-fn opening_recalls(question: &Question<'_>) -> bool {
-    let whole = || {
+/// Looked at from outside, as no examination may recall a file.
+fn is_marked(question: &Question<'_>) -> bool {
+    let found = || {
         let fd = question.root.open_path(&question.row.path).ok()?;
-        let found = stub::glance(&fd, MarkerSpace::for_this_process()).ok()?;
-        Some(found == Glance::Sure(Placement::Resident))
+        stub::glance(&fd, MarkerSpace::for_this_process()).ok()
     };
-    question.guarded.is_ok() && whole() != Some(true)
+    found().is_some_and(|found| found != Glance::Sure(Placement::Resident))
 }
 
 fn unknown(condition: &'static str, detail: &str) -> Finding {
@@ -197,8 +196,8 @@ fn unchanged(question: &Question<'_>) -> Answer {
         mtime_ns: file.mtime_ns,
         ctime_ns: file.ctime_ns,
     };
-    let opened = question.root.open_read(&question.row.path).map_err(|error| error.to_string())?;
-    stub::check_unchanged(&opened, &expected)
+    let fd = question.root.open_path(&question.row.path).map_err(|error| error.to_string())?;
+    stub::check_unchanged(&fd, &expected)
         .map(|()| "as it was uploaded".into())
         .map_err(|changed| changed.to_string())
 }

@@ -4,6 +4,7 @@
 //! A command decides nothing about safety; that is the operations' work. It
 //! returns an [`Outcome`], whose fields become the `summary` record.
 
+pub mod adopt;
 pub mod demo;
 pub mod doctor;
 pub mod du;
@@ -70,6 +71,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Stub(args) => stub::run(context, args),
         Command::Recall(args) => recall::run(context, args),
         Command::RecallGuard(args) => recall_guard::run(context, args),
+        Command::Adopt(args) => adopt::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Ls(args) => ls::run(context, args),
@@ -96,6 +98,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Stub(_) => "stub",
         Command::Recall(_) => "recall",
         Command::RecallGuard(_) => "recall-guard",
+        Command::Adopt(_) => "adopt",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
         Command::Ls(_) => "ls",

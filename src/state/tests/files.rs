@@ -198,3 +198,36 @@ fn pins_settings_and_runs_keep_what_they_are_told() {
     assert_eq!(db.recent_runs(1).expect("runs"), [run("tier")]);
     assert_eq!(db.recent_runs(9).expect("runs").len(), 2);
 }
+
+#[test]
+fn an_adopted_stub_is_managed_once_a_scan_has_seen_it() {
+    let (mut fixture, seen, ident) = one_file();
+    let root = fixture.root;
+    fixture.upload("a", &seen);
+    let adopted = |stat: &Stat, name: &str| AdoptedStub {
+        ident: FileIdent { ino: stat.ino, generation: generation_of(stat) },
+        btime_ns: stat.btime_ns,
+        path: path(name),
+        content: content_of(&seen).id(),
+        size_bytes: stat.size_bytes,
+        mtime_ns: stat.mtime_ns,
+        ctime_ns: 70,
+    };
+    let copy = file_stat(3);
+    let stub = adopted(&copy, "b");
+    assert!(!fixture.db.adopt_stub(root, &stub, 8).expect("not seen"));
+    fixture.scan(&[("", &[(b"a", seen.clone()), (b"b", copy.clone())])], 2);
+    assert!(!fixture.db.adopt_stub(root, &adopted(&copy, "c"), 8).expect("another name"));
+    assert!(fixture.db.adopt_stub(root, &stub, 8).expect("adopt"));
+    let row = fixture.managed(stub.ident);
+    assert_eq!((row.state, row.ctime_ns, row.content), (FileState::Stub, 70, Some(stub.content)));
+    assert_eq!((row.stubbed_ns, row.segment_seq), (Some(8), None));
+    assert_eq!(fixture.db.uncatalogued_files(root, 9).expect("files"), [row]);
+
+    // An inode that was managed as something else before.
+    let successor = Stat { btime_ns: 99, ..seen.clone() };
+    assert!(fixture.db.adopt_stub(root, &adopted(&successor, "a"), 9).expect("adopt"));
+    assert_eq!(fixture.db.managed_by_ident(root, ident).expect("read"), None);
+    let gone = fixture.db.pending_gone(root, 9).expect("gone");
+    assert_eq!(gone.iter().map(|row| row.ident).collect::<Vec<_>>(), [ident]);
+}

@@ -1,4 +1,11 @@
 //! `hsm demo`: the newcomer's one command.
+//!
+//! Root sees the whole of it: a file system of its own with a guard at work, and
+//! an ordinary `cat` that opens a stub. Where that cannot be (another user, no
+//! loop devices, an older kernel) the tour goes without a guard and says why.
+
+mod guarded;
+mod sample;
 
 use super::Outcome;
 use crate::cli::context::Context;
@@ -6,9 +13,9 @@ use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
 use crate::clock::Stopwatch;
 use clap::Args;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::path::PathBuf;
+use guarded::Stage;
+use sample::{allocated, sample_tree};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const EXAMPLES: &str = "\
@@ -21,6 +28,9 @@ Examples:
 /// Builds a small tree, or copies DIR, in a temporary directory, tiers it to a
 /// directory store with the real engine, shows the space freed, recalls
 /// everything, compares it with the original and verifies the store.
+///
+/// As root the tree is on a file system of its own, in a loop device, with the
+/// guard running: a stub is then opened with an ordinary `cat`.
 ///
 /// It touches neither DIR nor any configuration, and removes what it made.
 #[derive(Debug, Args)]
@@ -35,11 +45,13 @@ pub struct DemoArgs {
 }
 
 /// What the demo's policy says; the comment is shown.
-const POLICY: &str = r#"# Stubs without a guard: a program that opens one before `hsm recall` reads
+const UNGUARDED: &str = r#"# Stubs without a guard: a program that opens one before `hsm recall` reads
 # zeros. Nobody else opens the files of this demo.
 unguarded = true
 
-[defaults]
+"#;
+
+const POLICY: &str = r#"[defaults]
 quiet = "0s"                # for real, 2 minutes
 min_age_after_recall = "0s" # for real, a day
 
@@ -55,8 +67,11 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<Outcome, Error> {
         .prefix("hsm-demo-")
         .tempdir()
         .map_err(Error::io("make a directory in", &std::env::temp_dir()))?;
-    let demo = Demo { context, base: dir.path().to_owned() };
-    demo.tour(args.dir.as_deref())?;
+    let mut demo = Demo { context, base: dir.path().to_owned(), stage: None };
+    let done = demo.tour(args.dir.as_deref());
+    // Before the directory goes: the file system is mounted in it.
+    drop(demo.stage.take());
+    done?;
     let place = escaped_path(&demo.base);
     if args.keep {
         let kept = dir.keep();
@@ -75,6 +90,8 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<Outcome, Error> {
 struct Demo<'a> {
     context: &'a Context,
     base: PathBuf,
+    /// A file system with a guard, where there can be one.
+    stage: Option<Stage>,
 }
 
 impl Demo<'_> {
@@ -86,9 +103,17 @@ impl Demo<'_> {
         self.context.out.line(text)
     }
 
-    fn tour(&self, from: Option<&Path>) -> Result<(), Error> {
-        let (tree, original) = (self.path("tree"), self.path("original"));
-        self.say("hsm demo: a real tree, a real store (a directory), the real engine.\n")?;
+    fn tour(&mut self, from: Option<&Path>) -> Result<(), Error> {
+        self.say("hsm demo: a real tree, a real store (a directory), the real engine.")?;
+        match Stage::build(&self.base, from) {
+            Ok(stage) => {
+                self.say("A file system of its own for the tree, to be watched by the guard.")?;
+                self.stage = Some(stage);
+            }
+            Err(why) => self.say(&format!("Without a guard: {why}."))?,
+        }
+        let original = self.path("original");
+        let tree = self.stage.as_ref().map_or_else(|| self.path("tree"), Stage::tree);
         match from {
             Some(from) => self.copy(from, &tree)?,
             None => sample_tree(&tree)?,
@@ -102,8 +127,11 @@ impl Demo<'_> {
         self.hsm("init", &[&options[..], &[tree_text.as_str()]].concat())?;
         self.make_dir("policies.d")?;
         let policy = self.path("policies.d/demo.toml");
-        std::fs::write(&policy, POLICY).map_err(Error::io("write", &policy))?;
-        self.say(&format!("\n# The policy:\n{POLICY}"))?;
+        let unguarded = if self.stage.is_some() { "" } else { UNGUARDED };
+        let text = format!("{unguarded}{POLICY}");
+        std::fs::write(&policy, &text).map_err(Error::io("write", &policy))?;
+        self.say(&format!("\n# The policy:\n{text}"))?;
+        self.start_guard()?;
         self.hsm("scan", &[])?;
         self.hsm("plan", &["--quiet"])?;
         let before = allocated(&tree)?;
@@ -115,6 +143,7 @@ impl Demo<'_> {
             crate::units::format_size(after)
         ))?;
         self.hsm("ls", &[&tree_text])?;
+        self.open_a_stub(&original, &tree)?;
         self.hsm("recall", &["-r", &tree_text])?;
         self.compare(&original, &tree)?;
         self.hsm("tier", &[])?;
@@ -122,6 +151,35 @@ impl Demo<'_> {
         self.hsm("recall", &["-r", &tree_text])?;
         self.compare(&original, &tree)?;
         self.hsm("verify", &["--data"])
+    }
+
+    fn start_guard(&mut self) -> Result<(), Error> {
+        let config = self.path("config.toml");
+        let Some(stage) = &mut self.stage else { return Ok(()) };
+        stage.start_guard(&config)?;
+        self.say("\n$ hsm recall-guard &")?;
+        self.say("# From now on a program that opens a stub waits until it is whole.")
+    }
+
+    /// What any program would do; only with a guard.
+    fn open_a_stub(&self, original: &Path, tree: &Path) -> Result<(), Error> {
+        if self.stage.is_none() {
+            return Ok(());
+        }
+        let Some((name, stub)) = sample::first_stub(tree) else { return Ok(()) };
+        let shown = stub.to_string_lossy().replace(&*self.base.to_string_lossy(), "$DEMO");
+        self.say(&format!("\n$ cat '{shown}' | cmp - ORIGINAL"))?;
+        let cat = Command::new("cat").arg("--").arg(&stub).stdin(Stdio::null()).output();
+        let bytes = cat.map_err(Error::io("run cat on", &stub))?.stdout;
+        let kept = original.join(&name);
+        if bytes != std::fs::read(&kept).map_err(Error::io("read", &kept))? {
+            return Err(Error::refused(
+                "an opened stub did not read as its file".to_owned(),
+                "a report of this bug",
+            ));
+        }
+        let text = crate::units::format_size(bytes.len() as u64);
+        self.say(&format!("# {text}, equal: it was a stub, and no program could tell."))
     }
 
     fn make_dir(&self, name: &str) -> Result<(), Error> {
@@ -179,54 +237,4 @@ impl Demo<'_> {
             )),
         }
     }
-}
-
-/// The blocks that a tree occupies, in bytes.
-fn allocated(tree: &Path) -> Result<u64, Error> {
-    let mut bytes = 0;
-    for entry in walkdir::WalkDir::new(tree) {
-        let metadata = entry.and_then(|entry| entry.metadata());
-        bytes += metadata.map_err(|e| Error::io("read", tree)(e.into()))?.blocks() * 512;
-    }
-    Ok(bytes)
-}
-
-/// A few directories with text, incompressible data, duplicates and a sparse
-/// file: about 70 MiB.
-fn sample_tree(tree: &Path) -> Result<(), Error> {
-    let mut noise = 0x2545_F491_4F6C_DD1Du64;
-    let mut random = |len: usize| {
-        let mut bytes = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            bytes.extend_from_slice(&noise.to_le_bytes());
-        }
-        bytes.truncate(len);
-        bytes
-    };
-    let film = random(40 << 20);
-    let report = "Cold files belong in a cheap place. ".repeat(30_000).into_bytes();
-    let files: [(&str, Vec<u8>); 6] = [
-        ("films/holiday.mkv", film),
-        ("films/trailer.mkv", random(9 << 20)),
-        ("office/report.txt", report.clone()),
-        ("office/old/report copy.txt", report),
-        ("office/note.txt", b"too small to be worth a stub\n".to_vec()),
-        ("data/measurements.bin", random(12 << 20)),
-    ];
-    for (name, bytes) in files {
-        let path = tree.join(name);
-        let dir = path.parent().expect("a name in the tree");
-        std::fs::create_dir_all(dir).map_err(Error::io("make", dir))?;
-        std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
-    }
-    let sparse = tree.join("data/sparse.img");
-    std::fs::File::create(&sparse)
-        .and_then(|file| {
-            file.set_len(64 << 20)?;
-            std::os::unix::fs::FileExt::write_all_at(&file, &random(1 << 20), 16 << 20)
-        })
-        .map_err(Error::io("write", &sparse))
 }
