@@ -38,6 +38,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "upload" -d 'Copy files to t
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "stub" -d 'Free the blocks of uploaded files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall" -d 'Bring the data of stubs back'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall-guard" -d 'Recall stubs when programs open them'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "adopt" -d 'Make a copy of a stub a stub of its own'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
@@ -122,6 +123,15 @@ complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -l json -d 'Write 
 complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l data -d 'Read the copy and verify it'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F
