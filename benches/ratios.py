@@ -328,4 +328,5 @@ def main():
             bench(base, args.rounds, args.scale)
 
 
-main()
+if __name__ == "__main__":
+    main()

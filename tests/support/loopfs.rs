@@ -45,6 +45,7 @@ impl FsKind {
 /// A mounted image.
 #[derive(Debug)]
 pub struct LoopFs {
+    pub kind: FsKind,
     dir: tempfile::TempDir,
     mount_point: PathBuf,
     mounted: bool,
@@ -57,6 +58,13 @@ impl LoopFs {
     }
 
     pub fn with_size(test: &str, kind: FsKind, size_bytes: u64) -> Option<Self> {
+        let mut fs = Self::unmounted(test, kind, size_bytes)?;
+        fs.mount();
+        Some(fs)
+    }
+
+    /// Made, but not mounted yet.
+    pub fn unmounted(test: &str, kind: FsKind, size_bytes: u64) -> Option<Self> {
         let program = kind.mkfs()[0];
         if !root_or_skip(test) || !program_or_skip(test, program) {
             return None;
@@ -68,9 +76,7 @@ impl LoopFs {
         run(Command::new(program).args(&kind.mkfs()[1..]).arg(&image));
         let mount_point = dir.path().join("mnt");
         std::fs::create_dir(&mount_point).expect("make the mount point");
-        let mut fs = Self { dir, mount_point, mounted: false };
-        fs.mount();
-        Some(fs)
+        Some(Self { kind, dir, mount_point, mounted: false })
     }
 
     /// Where it is mounted.
@@ -78,10 +84,19 @@ impl LoopFs {
         &self.mount_point
     }
 
+    pub fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
     pub fn mount(&mut self) {
-        let image = self.dir.path().join("image");
+        let image = self.image();
         run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&self.mount_point));
         self.mounted = true;
+    }
+
+    /// Another program has mounted it here or unmounted it.
+    pub fn is_mounted_now(&mut self, mounted: bool) {
+        self.mounted = mounted;
     }
 
     /// Fails while a descriptor on it is open. A process that another test is

@@ -4,8 +4,11 @@
 
 #![allow(dead_code)] // each suite uses its part
 
+pub mod actor;
 pub mod dice;
 pub mod held;
+pub mod notify;
+pub mod running;
 pub mod snapshot;
 pub mod trees;
 

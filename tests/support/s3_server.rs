@@ -49,6 +49,10 @@ pub enum Misdeed {
     ShortenBody,
     /// The object is gone: 404 NoSuchKey.
     Forget,
+    /// The request is taken and never answered.
+    Stall,
+    /// The body of a GET comes in small pieces, 100 ms apart, all of it.
+    Drip,
     /// The server dies: this request and all after it are cut, until
     /// [`S3Server::revive`].
     Die,
@@ -288,6 +292,9 @@ impl Front {
         if self.shared.dead.load(Ordering::SeqCst) {
             return Err(io::Error::other("the server is dead"));
         }
+        if does(Misdeed::Stall) {
+            std::future::pending::<()>().await;
+        }
         if does(Misdeed::CutBefore) {
             return Err(io::Error::other("cut before the request was carried out"));
         }
@@ -375,13 +382,16 @@ async fn spoil_body(
     misdeeds: &[Misdeed],
 ) -> Result<Response<s3s::Body>, io::Error> {
     let does = |misdeed| misdeeds.contains(&misdeed);
-    if !does(Misdeed::FlipBody) && !does(Misdeed::TruncateBody) && !does(Misdeed::ShortenBody) {
+    let spoilt = [Misdeed::FlipBody, Misdeed::TruncateBody, Misdeed::ShortenBody, Misdeed::Drip];
+    if !misdeeds.iter().any(|misdeed| spoilt.contains(misdeed)) {
         return Ok(answer);
     }
     let (mut head, mut body) = answer.into_parts();
     let bytes = body.store_all_limited(1 << 30).await.map_err(io::Error::other)?;
     let half = bytes.slice(..bytes.len() / 2);
-    let body = if does(Misdeed::TruncateBody) {
+    let body = if does(Misdeed::Drip) {
+        s3s::Body::http_body(Dripping { left: bytes, next: None })
+    } else if does(Misdeed::TruncateBody) {
         s3s::Body::http_body(Truncated { half: Some(half), announced: bytes.len() as u64 })
     } else if does(Misdeed::ShortenBody) {
         head.headers.insert("content-length", half.len().into());
@@ -416,5 +426,37 @@ impl HttpBody for Truncated {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.announced)
+    }
+}
+
+/// Sends pieces of [`DRIP_BYTES`], each [`DRIP_PACE`] after the one before.
+struct Dripping {
+    left: Bytes,
+    next: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+const DRIP_BYTES: usize = 16 << 10;
+const DRIP_PACE: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl HttpBody for Dripping {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let next = self.next.get_or_insert_with(|| Box::pin(tokio::time::sleep(DRIP_PACE)));
+        std::task::ready!(next.as_mut().poll(context));
+        self.next = None;
+        let len = self.left.len().min(DRIP_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(len)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
     }
 }
