@@ -55,6 +55,11 @@ pub enum FileError {
     )]
     Mixed { local_bytes: u64, attribute: &'static str },
     #[error(
+        "it has {allocated_bytes} bytes in blocks, of data or of attributes; to tell which it would \
+         have to be opened, and the guard refuses that"
+    )]
+    Untold { allocated_bytes: u64 },
+    #[error(
         "it is full of zeros, as a copy of a stub's hole is; fallocate --dig-holes makes a hole \
          of them, or remove the attribute {attribute} if zeros are right"
     )]
@@ -185,7 +190,9 @@ impl Adoption<'_, '_> {
         let file = match self.root.open_write(self.path) {
             Ok(file) => file,
             // The guard refuses it: not all of its bytes are there.
-            Err(_) if self.site.guard.is_some() => return Err(self.mixed(allocated_bytes)),
+            Err(_) if self.site.guard.is_some() => {
+                return Err(FileError::Untold { allocated_bytes });
+            }
             Err(error) => return Err(FileError::Open(error)),
         };
         if blocks::is_all_hole(&file, size_bytes).map_err(FileError::Open)? {
@@ -195,17 +202,13 @@ impl Adoption<'_, '_> {
         Ok(None)
     }
 
-    fn mixed(&self, local_bytes: u64) -> FileError {
-        FileError::Mixed { local_bytes, attribute: self.space.attribute() }
-    }
-
     /// The data came along: the marker means nothing. A guard that let us open
     /// the file has taken it off already.
     fn drop_foreign(&self, file: &File, size_bytes: u64) -> Result<(), FileError> {
         if !blocks::is_all_data(file, size_bytes).map_err(FileError::Open)? {
             let extents = blocks::data_extents(file, size_bytes).map_err(FileError::Open)?;
             let local_bytes = extents.iter().map(|extent| extent.end - extent.start).sum();
-            return Err(self.mixed(local_bytes));
+            return Err(FileError::Mixed { local_bytes, attribute: self.space.attribute() });
         }
         if blocks::reads_as_zeros(file).map_err(FileError::Open)? {
             return Err(FileError::Zeros { attribute: self.space.attribute() });

@@ -34,7 +34,8 @@ use crate::config::GuardSection;
 use crate::monitor::Stop;
 use crate::os::fanotify::Group;
 use crate::os::{child, descriptors, process};
-use crate::state::RootRow;
+use crate::state::{RootId, RootRow};
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::Ordering;
@@ -78,6 +79,8 @@ pub struct Guarding {
     reader: Reader,
     generation: u32,
     keeper: Mutex<UnixStream>,
+    /// One request for each root at a time.
+    turns: Mutex<HashMap<RootId, Arc<Mutex<()>>>>,
 }
 
 impl Guarding {
@@ -104,6 +107,12 @@ impl Guarding {
         drop(self.inodes.take_overdue(|_, _| true));
         self.tell(tell::ENDING, "");
         child::exit_now(0);
+    }
+
+    /// Of the requests for one root.
+    pub fn turn(&self, root: RootId) -> Arc<Mutex<()>> {
+        let mut turns = self.turns.lock().expect("no holder panics");
+        Arc::clone(turns.entry(root).or_default())
     }
 
     fn tell(&self, what: u8, text: &str) {
@@ -172,8 +181,9 @@ fn try_start(
     drop(stranger);
     let keeper = Mutex::new(keeper);
     let stop = Stop::new();
+    let turns = Mutex::default();
     let guarding =
-        Guarding { inodes, watched, shared, stop, clock, group, reader, generation, keeper };
+        Guarding { inodes, watched, shared, stop, clock, group, reader, generation, keeper, turns };
     let guarding = Arc::new(guarding);
     start_service(&guarding, listener, &section)?;
     already_open::report(&guarding.watched.roots());

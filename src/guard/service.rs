@@ -2,13 +2,15 @@
 //!
 //! Only root may ask, by the kernel's word (`SO_PEERCRED`), not by the socket's
 //! mode alone. Each connection has a thread and a state DB of its own; what two
-//! of them do with one inode is kept apart by the table. The work is done by the
+//! of them do with one inode is kept apart by the table, and requests for one
+//! root are done in turn: the run that asked may have died over its request, and
+//! the next one must not mend what is still being done. The work is done by the
 //! very operations that run without a guard, with the table as their custody.
 
 use super::custody::Custodian;
 use super::job::Job;
 use super::protocol::{Exposed, Reply, Request, VERSION, WatchedRoot, receive, send};
-use super::serve::Guarding;
+use super::serve::{Guarding, or_die};
 use crate::monitor::{Monitor, Phase};
 use crate::os::local_socket;
 use crate::os::tree::RootDir;
@@ -38,7 +40,7 @@ pub fn run(guarding: &Arc<Guarding>, listener: &UnixListener) {
                         tracing::info!(%error, "a connection ended");
                     }
                 };
-                if let Err(error) = std::thread::Builder::new().spawn(serve) {
+                if let Err(error) = std::thread::Builder::new().spawn(|| or_die(serve)) {
                     tracing::warn!(%error, "cannot serve a connection");
                 }
             }
@@ -141,6 +143,8 @@ impl<'g> Connection<'g> {
         root: RootId,
         work: impl FnOnce(&mut Site<'_>, &RootDir) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
+        let turn = self.guarding.turn(root);
+        let _turn = turn.lock().expect("no holder panics");
         let dir = self.root_dir(root)?;
         let store = self.guarding.shared.store()?;
         let access = &self.guarding.shared.access;
@@ -170,6 +174,8 @@ impl<'g> Connection<'g> {
     }
 
     fn recover(&mut self, root: RootId) -> Result<u64, Trouble> {
+        let turn = self.guarding.turn(root);
+        let _turn = turn.lock().expect("no holder panics");
         let dir = self.root_dir(root)?;
         let custodian = Custodian { inodes: &self.guarding.inodes, job: Arc::clone(&self.job) };
         let mut state = self.take_state()?;

@@ -55,6 +55,13 @@ pub enum FileError {
     )]
     NoSpace { needed_bytes: u64, available_bytes: u64 },
     #[error(
+        "its owner has used {} of a quota of {}, the recall needs {}",
+        crate::units::format_size(*used_bytes),
+        crate::units::format_size(*limit_bytes),
+        crate::units::format_size(*needed_bytes)
+    )]
+    OverQuota { needed_bytes: u64, used_bytes: u64, limit_bytes: u64 },
+    #[error(
         "it is a copy of a stub without its data: hsm adopt {} makes it a stub of its own, or \
          recall the original and copy it again",
         name.display()
@@ -93,6 +100,7 @@ impl FileError {
     pub fn errno(&self) -> i32 {
         match self {
             Self::NoSpace { .. } => libc::ENOSPC,
+            Self::OverQuota { .. } => libc::EDQUOT,
             Self::InUse(_) | Self::Custody(_) | Self::Stub(stub::Error::InUse) => libc::EBUSY,
             Self::Stopped => libc::EAGAIN,
             Self::Store(error) if error.kind() == store::ErrorKind::Stopped => libc::EAGAIN,
@@ -146,6 +154,7 @@ mod tests {
         let stopped = || store::Error::new(store::ErrorKind::Stopped, "get", "packs/x", "file:///");
         let cases = [
             (FileError::NoSpace { needed_bytes: 1, available_bytes: 0 }, libc::ENOSPC),
+            (FileError::OverQuota { needed_bytes: 1, used_bytes: 1, limit_bytes: 1 }, libc::EDQUOT),
             (allocate(libc::ENOSPC), libc::ENOSPC),
             (allocate(libc::EDQUOT), libc::EDQUOT),
             (allocate(libc::EPERM), libc::EIO),

@@ -8,8 +8,9 @@
 use super::error::RESERVE_BYTES;
 use super::target::{Look, is_half_way, is_vouched, look, restore_mtime};
 use super::{FileError, content_of, fetch, residue};
+use crate::os::quota::{self, Room};
 use crate::os::space::FreeSpace;
-use crate::os::stat::Stat;
+use crate::os::stat::{Stat, statx_fd};
 use crate::site::{Catalog, Site};
 use crate::state::ManagedRow;
 use crate::stub::{Marker, MarkerSpace, begin_fill};
@@ -60,7 +61,7 @@ pub fn fill(
     }
     let content = content_of(site, catalog, &marker)?;
     let content = content.ok_or(FileError::UnknownContent(marker.content))?;
-    check_room(&file, content.data_bytes())?;
+    check_room(&file, content.data_bytes(), site.clock.now_ns())?;
     if let Some(row) = row.filter(is_half_way) {
         restore_mtime(&file, &row)?;
     }
@@ -87,12 +88,19 @@ fn row_of(site: &Site<'_>, marker: &Marker) -> Result<Option<ManagedRow>, FileEr
 /// Whether `bytes` more may be written to the file: the file system keeps its
 /// reserve. (Whose quota they count against is not asked; a full one is met when
 /// the blocks are reserved.)
-fn check_room(file: &File, bytes: u64) -> Result<(), FileError> {
+fn check_room(file: &File, bytes: u64, now_ns: i64) -> Result<(), FileError> {
     let available_bytes = FreeSpace::of(file).map_err(FileError::Open)?.available_bytes;
     if bytes > 0 && bytes.saturating_add(RESERVE_BYTES) > available_bytes {
         return Err(FileError::NoSpace { needed_bytes: bytes, available_bytes });
     }
-    Ok(())
+    // An allocation by root is never refused for a quota, so it is asked.
+    let owner = statx_fd(file).map_err(FileError::Open)?;
+    match quota::room_for(file, owner.uid, owner.gid, bytes, now_ns).map_err(FileError::Open)? {
+        Room::Exceeded { used_bytes, limit_bytes, .. } => {
+            Err(FileError::OverQuota { needed_bytes: bytes, used_bytes, limit_bytes })
+        }
+        Room::Enough | Room::NoQuota => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -102,8 +110,8 @@ mod tests {
     #[test]
     fn what_the_file_system_has_no_room_for_is_refused_up_front() {
         let file = tempfile::tempfile().expect("a file");
-        let error = check_room(&file, u64::MAX / 2).expect_err("no disk is that large");
+        let error = check_room(&file, u64::MAX / 2, 0).expect_err("no disk is that large");
         assert!(matches!(error, FileError::NoSpace { .. }), "{error:?}");
-        check_room(&file, 0).expect("nothing is to be written");
+        check_room(&file, 0, 0).expect("nothing is to be written");
     }
 }

@@ -42,6 +42,8 @@ pub use space::MarkerSpace;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod outside_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::os::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{PolicySet, RuleOutcome};
+use crate::site::Guard;
 use crate::state::{EntryRow, StateDb};
 use crate::stub::{self, Glance, MarkerSpace, Placement};
 use crate::tier;
@@ -78,7 +79,9 @@ fn explain(
     let (now_ns, wish) = (context.now_ns(), Wish::default());
     let planner = Planner::new(state, policy, &place.root, &root, wish, chunking(config), now_ns)?;
     let rules = planner.explain(&row);
-    let guarded = guard_has_proven_itself(None, &place.root);
+    let mut guard = context.guard(config)?;
+    let guarded =
+        guard_has_proven_itself(guard.as_mut().map(|guard| guard as &mut dyn Guard), &place.root);
     let question =
         Question { state, policy, planner: &planner, root: &root, row: &row, now_ns, guarded };
     let findings = examine(&question);

@@ -11,7 +11,11 @@ fn admission(guard: &str) -> Admission {
         "roots = \"/srv\"\nstate_dir = \"/var/lib/hsm\"\n[store]\nurl = \"s3://b\"\n{guard}"
     );
     let config = Config::parse("c.toml", &config).unwrap_or_else(|why| panic!("{why:#?}"));
-    let uid_of = |name: &str| (name == "backup").then_some(34);
+    let uid_of = |name: &str| match name {
+        "root" => Some(0),
+        "backup" => Some(34),
+        _ => None,
+    };
     Admission::new(&config.guard, &uid_of).expect("a good section")
 }
 
@@ -108,6 +112,47 @@ fn a_name_that_is_no_user_is_refused() {
     let error = Admission::new(&config.guard, &|_| None).expect_err("ann is unknown");
     let want = "guard rule \"x\" names the user \"ann\", whom this machine does not have";
     assert_eq!(error.to_string(), want);
+}
+
+/// Each block of the document that configures a guard, as it stands there.
+fn documented() -> Vec<Admission> {
+    let text = include_str!("../../../docs/GUARD.md");
+    let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(admission).collect()
+}
+
+#[test]
+fn the_presets_of_the_document_keep_out_whom_they_name() {
+    let mut presets = documented();
+    assert!(presets.len() >= 7, "{}", presets.len());
+    let mut some_only = presets.remove(1);
+    let mut keep_out =
+        |who: &Who<'_>| presets.iter_mut().any(|rules| denied(&rules.decide(who, 1, 0)));
+    for exe in [
+        "/usr/bin/restic",
+        "/usr/bin/updatedb.plocate",
+        "/usr/libexec/tracker-miner-fs-3",
+        "/usr/libexec/localsearch-3",
+        "/usr/bin/baloo_file_extractor",
+        "/usr/lib/x86_64-linux-gnu/tumbler-1/tumblerd",
+        "/usr/bin/evince-thumbnailer",
+        "/usr/bin/clamdscan",
+    ] {
+        assert!(keep_out(&who(1000, exe, "/user.slice/a")), "{exe}");
+    }
+    for unit in
+        ["clamav-daemon.service", "system-clamd.slice/clamd@scan.service", "borgmatic.service"]
+    {
+        let group = format!("/system.slice/{unit}");
+        assert!(keep_out(&who(0, "/usr/bin/python3.11", &group)), "{unit}");
+    }
+    assert!(keep_out(&who(0, "/usr/bin/rsync", "/system.slice/nightly.service")));
+    for exe in ["/usr/bin/rsync", "/usr/sbin/smbd", "/usr/bin/cat"] {
+        assert!(!keep_out(&who(1000, exe, "/user.slice/user-1000.slice/session-1.scope")), "{exe}");
+    }
+    assert_eq!(some_only.decide(&who(1000, "/usr/sbin/smbd", ""), 1, 0), Verdict::Recall);
+    assert_eq!(some_only.decide(&who(0, "/usr/bin/tar", ""), 1, 0), Verdict::Recall);
+    assert!(denied(&some_only.decide(&who(1000, "/usr/bin/tar", ""), 1, 0)));
 }
 
 const BY_USER: &str = "[guard.budget]\nper = \"user\"\nbytes_per_hour = 100\nfiles_per_hour = 3\n\

@@ -106,7 +106,9 @@ fn line(found: Found, count: usize, example: &str) -> Finding {
         ),
         Found::Foreign => warning(
             "stubs-alien",
-            format!("{some} carry another file's marker, {such}: hsm verify says what is there"),
+            format!(
+                "{some} carry another file's marker, {such}: hsm adopt makes them stubs of their own"
+            ),
         ),
         Found::Other => warning(
             "stubs-other",
