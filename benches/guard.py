@@ -24,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 
 from ratios import HSM, Run, apart, large_file
 
@@ -117,16 +118,18 @@ class Image:
     def guard(self):
         """Starts the guard and returns when it is ready."""
         path = os.path.join(self.base, "notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            if os.path.exists(path):
-                os.unlink(path)
-            ready.bind(path)
-            ready.settimeout(60)
-            self.keeper = subprocess.Popen([HSM, "--quiet", "recall-guard"],
-                                           env=dict(self.env, NOTIFY_SOCKET=path),
-                                           stdout=subprocess.DEVNULL)
-            while b"READY=1" not in ready.recv(4096):
-                pass
+        if os.path.exists(path):
+            os.unlink(path)
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(path)
+        self.keeper = subprocess.Popen([HSM, "--quiet", "recall-guard"],
+                                       env=dict(self.env, NOTIFY_SOCKET=path),
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ready = threading.Event()
+        threading.Thread(target=listen, args=(self.notify, ready), daemon=True).start()
+        if not ready.wait(60):
+            self.kill()
+            sys.exit("the guard is not ready after a minute")
 
     def peak_mib(self):
         """Peak memory of keeper and guard."""
@@ -146,6 +149,7 @@ class Image:
         except subprocess.TimeoutExpired:
             self.kill()
         self.keeper = None
+        self.notify.close()
 
     def kill(self):
         children = f"/proc/{self.keeper.pid}/task/{self.keeper.pid}/children"
@@ -157,6 +161,16 @@ class Image:
     def close(self):
         self.end_guard()
         subprocess.run(["umount", self.mount], check=False)
+
+
+def listen(notify, ready):
+    """Takes what the guard tells its service manager, which else makes it wait."""
+    try:
+        while True:
+            if b"READY=1" in notify.recv(4096):
+                ready.set()
+    except OSError:
+        pass
 
 
 def say(title, target, values):
