@@ -38,7 +38,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How often the keeper looks, when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
 /// Between the deaths of guards that never became ready, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a keeper ended.
 #[derive(Debug, PartialEq, Eq)]
