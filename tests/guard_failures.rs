@@ -6,6 +6,7 @@ mod guard_failures {
     pub mod deaths;
     pub mod foreign;
     pub mod lifecycle;
+    pub mod neighbours;
     pub mod reader;
     pub mod rules;
     pub mod space;
@@ -64,4 +65,5 @@ mod support;
 #[test]
 fn actor() {
     guard_failures::reader::act();
+    guard_failures::neighbours::act();
 }

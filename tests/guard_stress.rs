@@ -27,6 +27,7 @@ use guard_stress::reads::{PROGRAMS, program_text};
 use guard_stress::shared::{FILES, PROCESSES, SLOTS, Shared, Version, now_ns};
 use guard_stress::worker::{OPERATIONS, work};
 use guard_stress::world::file_path;
+use hsm::clock::Clock;
 use loopfs::FsKind;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -38,6 +39,10 @@ use support::dice::Dice;
 use support::running::{PATIENCE, until};
 
 const STRANDED_NS: u64 = 60_000_000_000;
+const READY: &str = "READY=1";
+
+/// Of a guard that is at work, at most; in half of it files become stubs again.
+const LONGEST_LIFE_US: u64 = 1_500_000;
 
 /// A file system's share of what all three do.
 fn share_of(variable: &str, default: u64) -> u64 {
@@ -102,22 +107,34 @@ struct Run<'a> {
     dice: Dice,
     ops: u64,
     kills: u64,
+    ready_before: usize,
 }
 
 impl Run<'_> {
     /// Kills the guard each time a share of the operations is done; the error is
-    /// what went wrong.
+    /// what went wrong. One in four dies while it is starting.
     fn kill_on_and_on(&mut self) -> Result<(), String> {
         for nth in 1..=self.kills {
-            let due = self.ops * nth / (self.kills + 1) + self.dice.below(20);
-            self.wait_for(due)?;
+            self.wait_for(self.ops * nth / (self.kills + 1))?;
+            if nth % 4 != 0 {
+                self.wait_until_ready()?;
+            }
             // Not a synchronisation: the moment of death is meant to be arbitrary.
-            std::thread::sleep(Duration::from_micros(self.dice.below(20_000)));
+            std::thread::sleep(Duration::from_micros(self.dice.below(LONGEST_LIFE_US)));
+            self.ready_before = self.guarded.notify.times_heard(READY);
             let pid = self.guarded.guard_pid();
             self.shared.last_kill_ns.store(now_ns(), SeqCst);
             kill(pid);
         }
         self.wait_for(self.ops)
+    }
+
+    /// Until the guard that took the place of the dead one is at work.
+    fn wait_until_ready(&self) -> Result<(), String> {
+        let ready = || self.guarded.notify.times_heard(READY) > self.ready_before;
+        let over = || ready() || self.shared.stop.load(SeqCst);
+        until(PATIENCE, || over().then_some(())).ok_or("no guard takes over")?;
+        Ok(())
     }
 
     /// Until so many operations were verified.
@@ -158,7 +175,7 @@ struct Stressed {
 fn run(guarded: &Guarded, shared: &'static Shared, ops: u64, kills: u64, tiered: bool) -> Stressed {
     let begun = Instant::now();
     let workers = start_workers(guarded, 20_261_121);
-    let mut run = Run { guarded, shared, dice: Dice::new(20_261_121), ops, kills };
+    let mut run = Run { guarded, shared, dice: Dice::new(20_261_121), ops, kills, ready_before: 0 };
     let (outcome, stubs) = std::thread::scope(|scope| {
         let tiering = scope.spawn(|| if tiered { tier_on_and_on(guarded, shared) } else { 0 });
         let outcome = run.kill_on_and_on();
@@ -197,8 +214,12 @@ fn stress(kind: FsKind) {
 /// disk without it.
 fn all_is_there(guarded: &mut Guarded, shared: &Shared, kind: FsKind) {
     Ran::within(PATIENCE, &mut guarded.sandbox.command(["verify", "--data"])).succeeds();
+    // Guards died before they could record what they had recalled; a run waits a
+    // minute for such a record before it looks for itself.
+    let later = Clock::system().now_ns() + 600_000_000_000;
     let settled = || {
-        Ran::within(PATIENCE, &mut guarded.sandbox.command(["tier"])).succeeds();
+        let mut tier = guarded.sandbox.command(["tier"]);
+        Ran::within(PATIENCE, tier.env("HSM_TEST_NOW", later.to_string())).succeeds();
         let stubs = (0..FILES).filter(|file| support::snapshot::is_stub(&name_of(guarded, *file)));
         (stubs.count() == FILES).then_some(())
     };

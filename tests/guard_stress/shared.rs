@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 /// Files that are written to, and processes and threads that use them.
-pub const FILES: usize = 24;
+pub const FILES: usize = 96;
 pub const PROCESSES: usize = 3;
 pub const THREADS: usize = 2;
 pub const SLOTS: usize = PROCESSES * THREADS;
@@ -39,7 +39,6 @@ impl Version {
     }
 }
 
-#[derive(Default)]
 pub struct OneFile {
     current: AtomicU64,
     writing: AtomicU64,
@@ -95,13 +94,11 @@ impl OneFile {
 }
 
 /// What one thread is at.
-#[derive(Default)]
 pub struct Slot {
     since_ns: AtomicU64,
     what: AtomicU64,
 }
 
-#[derive(Default)]
 pub struct Shared {
     pub files: [OneFile; FILES],
     pub slots: [Slot; SLOTS],

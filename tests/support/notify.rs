@@ -45,7 +45,12 @@ impl Notify {
     }
 
     pub fn has_heard(&self, line: &str) -> bool {
-        self.heard.lines.lock().expect("no panic").iter().any(|heard| heard == line)
+        self.times_heard(line) > 0
+    }
+
+    pub fn times_heard(&self, line: &str) -> usize {
+        let lines = self.heard.lines.lock().expect("no panic");
+        lines.iter().filter(|heard| *heard == line).count()
     }
 
     /// Waits for a line; false when it does not come, or `over` says why it
