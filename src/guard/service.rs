@@ -166,6 +166,7 @@ impl<'g> Connection<'g> {
             node_id: store.node_id,
             monitor: &*job,
             stop: self.guarding.stop.clone(),
+            errand: job.errand.with_stop(self.guarding.stop.clone()),
             clock: self.guarding.clock,
             workers: access.workers(),
             memory_bytes: 0,
