@@ -28,6 +28,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The names under which the service manager holds group and table.
@@ -138,9 +139,13 @@ impl Attached {
     }
 }
 
-/// A service manager that does not listen changes nothing for the programs.
+/// A service manager that does not listen changes nothing for the programs, and
+/// is complained about once.
 fn told(notified: io::Result<()>) {
-    if let Err(error) = notified {
+    static COMPLAINED: AtomicBool = AtomicBool::new(false);
+    if let Err(error) = notified
+        && !COMPLAINED.swap(true, Ordering::Relaxed)
+    {
         tracing::warn!(%error, "the service manager was not told");
     }
 }
