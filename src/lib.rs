@@ -12,7 +12,7 @@
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
-//! | 0 | `os`, `document`, `ids`, `monitor`, `units`, `clock`, `fault` |
+//! | 0 | `os`, `document`, `ids`, `monitor`, `errand`, `units`, `clock`, `fault` |
 
 pub mod adopt;
 pub mod chunk;
@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod document;
+pub mod errand;
 pub mod fault;
 pub mod guard;
 pub mod ids;

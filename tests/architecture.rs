@@ -43,6 +43,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("document", 0),
     ("ids", 0),
     ("monitor", 0),
+    ("errand", 0),
     ("units", 0),
     ("clock", 0),
     ("fault", 0),
@@ -54,6 +55,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("config", "policy"),  // its globs are read as a policy's
     ("document", "units"), // quantities in a document have their place
     ("os", "monitor"),     // a signal sets the stop flag
+    ("errand", "monitor"), // it ends by a stop flag
     ("os", "ids"),         // a file's identity
     ("os", "fault"),       // each effect is a fault point
 ];

@@ -175,10 +175,7 @@ impl Context {
     pub fn lock(&self, config: &Config, roots: &[RootRow]) -> Result<Vec<RunLock>, Error> {
         let dir = config.state_dir.join("locks");
         std::fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
-        let mut names: Vec<String> = roots.iter().map(|root| lock_name(&root.path)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.iter().map(|name| acquire(&dir.join(name))).collect()
+        root_locks(config, roots).iter().map(|path| acquire(path)).collect()
     }
 }
 
@@ -229,6 +226,15 @@ pub fn acquire_soon(path: &Path) -> Result<RunLock, Error> {
         }
     }
     acquire(path)
+}
+
+/// The lock files of these roots, in the order in which they are taken.
+pub fn root_locks(config: &Config, roots: &[RootRow]) -> Vec<PathBuf> {
+    let dir = config.state_dir.join("locks");
+    let mut names: Vec<String> = roots.iter().map(|root| lock_name(&root.path)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.iter().map(|name| dir.join(name)).collect()
 }
 
 /// Takes a lock that an ending process gives back.

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::key_file;
 use crate::chunk::{Chunking, Protection};
 use crate::config::Config;
+use crate::errand::Errand;
 use crate::ids::StoreId;
 use crate::manifest::StoreDescriptor;
 use crate::os::process;
@@ -55,6 +56,7 @@ pub fn with_site<T>(
         protection: &protection,
         monitor: &context.progress,
         stop: context.stop.clone(),
+        errand: Errand::new(context.stop.clone()),
         clock: context.clock,
         workers: config.upload.threads.unwrap_or(cores).max(1),
         memory_bytes: config.upload.memory_bytes,

@@ -23,6 +23,9 @@ pub trait Access: Send + Sync {
     fn state_read_only(&self) -> Result<StateDb, Trouble>;
     fn state_path(&self) -> PathBuf;
     fn store(&self) -> Result<OpenStore, Trouble>;
+    /// No run holds the lock of a root at this moment: whoever begins from now
+    /// on knows of the guard.
+    fn runs_ended(&self) -> bool;
     /// Who may recall.
     fn admission(&self) -> Result<Admission, Trouble>;
     /// Threads for each recall or batch.

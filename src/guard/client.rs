@@ -132,7 +132,10 @@ impl Guard for Client {
     fn watches(&mut self, root: &RootRow) -> Result<(), String> {
         let watched = self.roots.iter().find(|watched| watched.id == root.id);
         match watched {
-            Some(watched) if watched.identity == root.identity => Ok(()),
+            Some(watched) if watched.identity == root.identity && watched.trusted => Ok(()),
+            Some(watched) if watched.identity == root.identity => {
+                Err("the guard could not prove itself on this root: its log says why".to_owned())
+            }
             Some(_) => Err("the guard watches another file system at this path".to_owned()),
             None => Err("the guard that runs does not watch this root: restart it".to_owned()),
         }

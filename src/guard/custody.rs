@@ -10,7 +10,7 @@
 //! The lease is never kept: an opener that meets it makes the kernel refuse the
 //! event's descriptor, and the program would be denied.
 
-use super::inodes::{Inode, Inodes, Stage};
+use super::inodes::{Inode, Inodes};
 use super::job::Job;
 use crate::os::handle::Handle;
 use crate::os::lease::WriteLease;
@@ -33,7 +33,7 @@ pub struct Custodian<'i> {
 impl Custody for Custodian<'_> {
     fn seclude(&self, file: File) -> io::Result<Result<Box<dyn Secluded + '_>, File>> {
         let (inode, handle) = (Inode::of(&file)?, Handle::of(&file)?);
-        if !self.inodes.enter(inode, Stage::Secluded, handle, &self.job) {
+        if !self.inodes.seclude(&file, inode, handle, &self.job)? {
             return Ok(Err(file));
         }
         // From here on the drop takes it out of the table.

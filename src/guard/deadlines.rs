@@ -3,8 +3,8 @@
 //! The clock of a program starts when it comes, and anew with each byte that
 //! comes for its file. While a recall waits for a free worker, progress of any
 //! other counts for it: a busy guard is no dead one. The worker itself is asked
-//! to stop, but not waited for: a store that hangs in the kernel cannot be
-//! hurried.
+//! to stop, but not waited for: a bucket is left at once, but a store that hangs
+//! in the kernel cannot be hurried.
 
 use super::inodes::Inodes;
 use super::job::{Job, now_ms};
@@ -56,6 +56,7 @@ impl Deadlines {
 mod tests {
     use super::*;
     use crate::clock::Stopwatch;
+    use crate::errand::Errand;
     use crate::monitor::Monitor;
 
     const LIMITS: Deadlines =
@@ -77,6 +78,20 @@ mod tests {
         job.advance(0, 1);
         let moved_ms = job.last_ms();
         assert!(!LIMITS.over(moved_ms + 60_000, 0, &job, 0));
+        assert!(LIMITS.over(moved_ms + 60_001, 0, &job, 0));
+    }
+
+    #[test]
+    fn what_the_store_has_sent_of_a_run_counts() {
+        let clock = Stopwatch::start();
+        let job = Job::new(clock);
+        job.begin();
+        assert!(LIMITS.over(50_000, 0, &job, 0));
+        job.errand.run(|| Errand::arrive(1));
+        assert!(!LIMITS.over(50_000, 0, &job, 0), "the first byte came");
+        let moved_ms = job.last_ms();
+        while now_ms(clock) == moved_ms {}
+        assert_eq!(job.last_ms(), moved_ms, "a byte counts once");
         assert!(LIMITS.over(moved_ms + 60_001, 0, &job, 0));
     }
 

@@ -26,6 +26,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -86,6 +87,9 @@ pub struct Inodes {
     pub(super) reading: Mutex<()>,
     table: Mutex<HashMap<Inode, Entry>>,
     changed: Condvar,
+    /// No run is at work that does not know of this guard: such a run could make
+    /// a stub of a file whose events are ignored.
+    may_ignore: AtomicBool,
     /// Inodes with programs that nobody has looked at yet.
     porter: Sender<Inode>,
     pub(super) clock: Stopwatch,
@@ -98,9 +102,19 @@ impl Inodes {
             reading: Mutex::new(()),
             table: Mutex::default(),
             changed: Condvar::new(),
+            may_ignore: AtomicBool::new(false),
             porter,
             clock,
         }
+    }
+
+    pub fn may_ignore(&self) -> bool {
+        self.may_ignore.load(Ordering::Relaxed)
+    }
+
+    /// From here on files without a marker may be ignored.
+    pub fn allow_ignoring(&self) {
+        self.may_ignore.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Inode, Entry>> {
@@ -148,7 +162,8 @@ impl Inodes {
             Ok(false) => {
                 // A file without blocks may be the copy of a stub that is just
                 // being made, its marker still to come: it stays watched.
-                if stat.st_blocks > 0 {
+                let has_data = stat.st_blocks > 0;
+                if has_data && self.may_ignore.load(Ordering::Relaxed) {
                     // Best effort: without the mark the next event comes again.
                     let _ = self.group.ignore_file(file);
                 }
@@ -253,18 +268,25 @@ impl Inodes {
         entry.map(|entry| entry.waiters).unwrap_or_default()
     }
 
-    /// Enters an inode for its custodian; `false` if it is in the table.
-    pub(super) fn enter(&self, inode: Inode, stage: Stage, handle: Handle, job: &Arc<Job>) -> bool {
-        match self.lock().entry(inode) {
-            Place::Occupied(_) => false,
-            Place::Vacant(place) => {
-                place.insert(Entry { stage, handle, waiters: vec![], job: Arc::clone(job) });
-                true
-            }
+    /// Enters a file that is to be freed; `false` if it is in the table, or
+    /// marked by now: then it may be a stub already, and nobody gets in.
+    pub(super) fn seclude(
+        &self,
+        file: &File,
+        inode: Inode,
+        handle: Handle,
+        job: &Arc<Job>,
+    ) -> io::Result<bool> {
+        let mut table = self.lock();
+        if table.contains_key(&inode) || is_marked(file)? {
+            return Ok(false);
         }
+        let (stage, job) = (Stage::Secluded, Arc::clone(job));
+        table.insert(inode, Entry { stage, handle, waiters: vec![], job });
+        Ok(true)
     }
 
-    /// As [`Inodes::enter`], waiting until the inode is free.
+    /// Enters an inode for its custodian, once it is free.
     pub(super) fn enter_in_turn(&self, inode: Inode, handle: Handle, job: &Arc<Job>) {
         let mut table = self.lock();
         while table.contains_key(&inode) {
@@ -323,9 +345,10 @@ impl Inodes {
         taken
     }
 
-    /// When the pool as a whole last made progress.
+    /// When the workers as a whole last made progress.
     pub fn last_progress_ms(&self) -> u64 {
-        let running = |entry: &Entry| entry.job.is_running().then(|| entry.job.last_ms());
+        let running =
+            |entry: &Entry| (entry.stage == Stage::Recalling).then(|| entry.job.last_ms());
         self.lock().values().filter_map(running).max().unwrap_or(0)
     }
 }
@@ -348,6 +371,7 @@ mod tests {
         inodes: Inodes,
         calls: crossbeam_channel::Receiver<Inode>,
         _dir: tempfile::TempDir,
+        file: File,
         handle: Handle,
     }
 
@@ -359,18 +383,24 @@ mod tests {
             let dir = tempfile::tempdir().expect("a temporary directory");
             let file = File::create(dir.path().join("f")).expect("create");
             let handle = Handle::of(&file).expect("a handle");
-            let group = Arc::new(Group::from_fd(file.into()));
+            let clone = file.try_clone().expect("a descriptor");
+            let group = Arc::new(Group::from_fd(clone.into()));
             let (porter, calls) = crossbeam_channel::unbounded();
             let inodes = Inodes::new(group, porter, Stopwatch::start());
-            Self { inodes, calls, _dir: dir, handle }
+            Self { inodes, calls, _dir: dir, file, handle }
         }
 
         fn job(&self) -> Arc<Job> {
             Arc::new(Job::new(self.inodes.clock))
         }
 
-        fn enter(&self, stage: Stage) -> bool {
-            self.inodes.enter(INODE, stage, self.handle, &self.job())
+        fn seclude(&self) -> bool {
+            let entered = self.inodes.seclude(&self.file, INODE, self.handle, &self.job());
+            entered.expect("its attributes are readable")
+        }
+
+        fn hold(&self) {
+            self.inodes.enter_in_turn(INODE, self.handle, &self.job());
         }
 
         /// An event by number alone: its answer goes nowhere.
@@ -386,17 +416,18 @@ mod tests {
     #[test]
     fn an_inode_has_one_custodian() {
         let bench = Bench::new();
-        assert!(bench.enter(Stage::Secluded));
-        assert!(!bench.enter(Stage::Secluded));
+        assert!(bench.seclude());
+        assert!(!bench.seclude());
         bench.inodes.leave(INODE);
-        assert!(bench.enter(Stage::Held));
+        bench.hold();
+        assert!(!bench.seclude());
     }
 
     #[test]
     fn a_closed_inode_was_not_called_off() {
         let bench = Bench::new();
         assert!(!bench.inodes.close(INODE), "nobody is its custodian");
-        bench.enter(Stage::Secluded);
+        bench.seclude();
         assert!(bench.inodes.close(INODE));
         assert!(!bench.inodes.close(INODE), "once");
     }
@@ -419,7 +450,7 @@ mod tests {
     #[test]
     fn who_waits_for_a_custodian_gets_a_recall_afterwards() {
         let bench = Bench::new();
-        bench.enter(Stage::Secluded);
+        bench.seclude();
         assert!(bench.inodes.close(INODE));
         bench.comes();
         assert_eq!(bench.calls.try_iter().count(), 0);
@@ -436,7 +467,7 @@ mod tests {
         bench.inodes.lock().get_mut(&INODE).expect("queued").waiters[0].vetted = false;
         assert_eq!(bench.inodes.unvetted(INODE).len(), 1);
         assert!(!bench.inodes.vetted(INODE, vec![]));
-        assert!(bench.enter(Stage::Held), "it is free");
+        assert!(bench.seclude(), "it is free");
     }
 
     #[test]
@@ -456,7 +487,7 @@ mod tests {
     #[test]
     fn who_holds_in_turn_waits_for_the_one_before() {
         let bench = Bench::new();
-        bench.enter(Stage::Held);
+        bench.hold();
         std::thread::scope(|scope| {
             let second = scope.spawn(|| {
                 bench.inodes.enter_in_turn(INODE, bench.handle, &bench.job());
@@ -464,6 +495,6 @@ mod tests {
             bench.inodes.leave(INODE);
             second.join().expect("it got its turn");
         });
-        assert!(!bench.enter(Stage::Held));
+        assert!(!bench.seclude());
     }
 }

@@ -1,7 +1,11 @@
 //! One recall as the deadlines see it: has it begun, has a byte come, when was
 //! the last one.
+//!
+//! Bytes are written a whole run at a time, and a slow store needs long for one;
+//! so what it has sent of a run counts too, from the moment somebody looks.
 
 use crate::clock::Stopwatch;
+use crate::errand::Errand;
 use crate::monitor::{Monitor, Phase, Stop};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +16,10 @@ pub struct Job {
     clock: Stopwatch,
     /// Ends the recall early.
     pub stop: Stop,
+    /// What the recall's threads do it as; it ends by `stop`.
+    pub errand: Errand,
+    /// Of the errand's bytes, those that counted as progress already.
+    seen_bytes: AtomicU64,
     running: AtomicBool,
     bytes_came: AtomicBool,
     last_ms: AtomicU64,
@@ -21,7 +29,10 @@ impl Job {
     pub fn new(clock: Stopwatch) -> Self {
         let last_ms = AtomicU64::new(now_ms(clock));
         let (running, bytes_came) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { clock, stop: Stop::new(), running, bytes_came, last_ms }
+        let stop = Stop::new();
+        let errand = Errand::new(stop.clone());
+        let seen_bytes = AtomicU64::new(0);
+        Self { clock, stop, errand, seen_bytes, running, bytes_came, last_ms }
     }
 
     /// A worker has taken it up.
@@ -39,11 +50,21 @@ impl Job {
     }
 
     pub fn bytes_came(&self) -> bool {
+        self.notice_arrivals();
         self.bytes_came.load(Ordering::Relaxed)
     }
 
     pub fn last_ms(&self) -> u64 {
+        self.notice_arrivals();
         self.last_ms.load(Ordering::Relaxed)
+    }
+
+    fn notice_arrivals(&self) {
+        let arrived_bytes = self.errand.arrived_bytes();
+        if self.seen_bytes.fetch_max(arrived_bytes, Ordering::Relaxed) < arrived_bytes {
+            self.bytes_came.store(true, Ordering::Relaxed);
+            self.progress();
+        }
     }
 }
 

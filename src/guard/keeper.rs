@@ -21,23 +21,25 @@ use crate::os::fanotify::Group;
 use crate::os::service_manager;
 use crate::os::wait::{self, SignalFd};
 use crate::state::RootRow;
+use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The names under which the service manager holds group and table.
 pub(super) const GROUP: &str = "hsm-group";
 pub(super) const SLOTS: &str = "hsm-slots";
 /// A guard that shows no sign of work for so long is replaced.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(60);
 /// How often the keeper looks, when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
 /// Between the deaths of guards that never became ready, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a keeper ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +75,10 @@ pub struct Keeper {
     pub roots: Vec<RootRow>,
     pub section: GuardSection,
     pub clock: Clock,
+    /// The group was kept by the service manager from a keeper before this one.
+    pub inherited: bool,
+    /// What was mounted for this guard.
+    pub attached: Attached,
 }
 
 /// Runs guards until one of them ends on purpose. `access` makes what each guard
@@ -81,42 +87,65 @@ pub fn keep(
     keeper: &Keeper,
     access: &dyn Fn() -> Box<dyn super::access::Access>,
 ) -> Result<Ended, Error> {
-    let signals =
-        wait::signal_fd(&[libc::SIGTERM, libc::SIGINT]).map_err(Error::io("watch for signals"))?;
+    let signals = wait::signal_fd(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
+        .map_err(Error::io("watch for signals"))?;
+    let deposited = keeper.deposit();
     let mut ready_once = false;
     let mut pause = Duration::ZERO;
     loop {
-        let (ours, theirs) = UnixStream::pair().map_err(Error::io("make a pair of sockets"))?;
-        match child::fork().map_err(Error::io("fork the guard"))? {
-            Fork::Child => {
-                drop(ours);
-                serve(keeper.inheritance(access()), theirs, !ready_once)
-            }
-            Fork::Parent(process) => {
-                drop(theirs);
-                let mut shift =
-                    Shift { process, talk: ours, heard: Stopwatch::start(), ready: false };
-                match shift.watch(&signals)? {
-                    End::OnPurpose => {
-                        keeper.withdraw();
-                        return Ok(Ended::Stopped);
-                    }
-                    End::HandedOver => return Ok(Ended::HandedOver),
-                    End::Failed(why) if !ready_once => return Err(Error::Unproven(why)),
-                    End::Failed(why) => tracing::error!("the guard did not start: {why}"),
-                    End::Died => tracing::error!("the guard died; another one takes over"),
-                }
-                pause = if shift.ready { Duration::ZERO } else { longer(pause) };
-                ready_once |= shift.ready;
+        let mut shift = match Shift::begin(keeper, access, !ready_once, deposited) {
+            Ok(shift) => shift,
+            // Whoever waits goes on waiting: a keeper that gave up would let
+            // them in.
+            Err(error) => {
+                tracing::error!(%error, "cannot fork a guard; trying again");
+                pause = longer(pause);
                 std::thread::sleep(pause);
+                continue;
+            }
+        };
+        match shift.watch(&signals) {
+            End::OnPurpose => {
+                keeper.withdraw();
+                return Ok(Ended::Stopped);
+            }
+            End::HandedOver => return Ok(Ended::HandedOver),
+            End::Failed(why) if !ready_once && !keeper.inherited => {
+                keeper.attached.detach();
+                return Err(Error::Unproven(why));
+            }
+            End::Failed(why) => tracing::error!("the guard did not start: {why}"),
+            End::Died => tracing::error!("the guard died; another one takes over"),
+        }
+        pause = if shift.ready { Duration::ZERO } else { longer(pause) };
+        ready_once |= shift.ready;
+        std::thread::sleep(pause);
+    }
+}
+
+/// File systems that were mounted for the guard. If it cannot begin they are
+/// unmounted again, before the group is closed: nobody may see their stubs.
+#[derive(Debug, Default)]
+pub struct Attached(pub Vec<PathBuf>);
+
+impl Attached {
+    pub fn detach(&self) {
+        for target in &self.0 {
+            let detached = rustix::mount::unmount(target, UnmountFlags::DETACH);
+            if let Err(error) = detached {
+                tracing::error!(target = %target.display(), %error, "stays mounted, and unwatched");
             }
         }
     }
 }
 
-/// A service manager that does not listen changes nothing for the programs.
+/// A service manager that does not listen changes nothing for the programs, and
+/// is complained about once.
 fn told(notified: io::Result<()>) {
-    if let Err(error) = notified {
+    static COMPLAINED: AtomicBool = AtomicBool::new(false);
+    if let Err(error) = notified
+        && !COMPLAINED.swap(true, Ordering::Relaxed)
+    {
         tracing::warn!(%error, "the service manager was not told");
     }
 }
@@ -137,6 +166,7 @@ impl Keeper {
             section: self.section.clone(),
             access,
             clock: self.clock,
+            inherited: self.inherited,
         }
     }
 
@@ -148,14 +178,17 @@ impl Keeper {
         }
     }
 
-    /// Lets the service manager hold what must outlive the keeper.
-    pub fn deposit(&self) {
+    /// Lets the service manager hold what must outlive the keeper. Whether it
+    /// does.
+    fn deposit(&self) -> bool {
         let deposits = [(GROUP, self.group.as_fd()), (SLOTS, self.slots.0.fd())];
-        for (name, fd) in deposits {
-            if let Err(error) = service_manager::store(name, &[fd]) {
+        deposits.into_iter().all(|(name, fd)| match service_manager::store(name, &[fd]) {
+            Ok(()) => service_manager::keeps_descriptors(),
+            Err(error) => {
                 tracing::warn!(%error, name, "the service manager does not keep a descriptor");
+                false
             }
-        }
+        })
     }
 }
 
@@ -166,6 +199,8 @@ struct Shift {
     /// Since its last sign of work.
     heard: Stopwatch,
     ready: bool,
+    /// The service manager holds group and table.
+    deposited: bool,
 }
 
 enum End {
@@ -177,18 +212,45 @@ enum End {
 }
 
 impl Shift {
-    fn watch(&mut self, signals: &SignalFd) -> Result<End, Error> {
+    fn begin(
+        keeper: &Keeper,
+        access: &dyn Fn() -> Box<dyn super::access::Access>,
+        prove: bool,
+        deposited: bool,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        match child::fork()? {
+            Fork::Child => {
+                drop(ours);
+                serve(keeper.inheritance(access()), theirs, prove)
+            }
+            Fork::Parent(process) => {
+                let heard = Stopwatch::start();
+                Ok(Self { process, talk: ours, heard, ready: false, deposited })
+            }
+        }
+    }
+
+    /// Until this guard ends; it is ended where it cannot be watched.
+    fn watch(&mut self, signals: &SignalFd) -> End {
+        self.try_watch(signals).unwrap_or_else(|error| {
+            tracing::error!(%error, "the guard cannot be watched and is replaced");
+            self.end_now();
+            End::Died
+        })
+    }
+
+    fn try_watch(&mut self, signals: &SignalFd) -> io::Result<End> {
         loop {
             let called = [self.talk.as_fd(), signals.as_fd(), self.process.as_fd()];
-            let called = wait::readable(&called, Some(TICK));
-            let called = called.map_err(Error::io("wait for the guard"))?;
+            let called = wait::readable(&called, Some(TICK))?;
             if called[0]
                 && let Some(end) = self.listen()
             {
                 return Ok(end);
             }
-            if called[1] && signals.next().map_err(Error::io("read a signal"))?.is_some() {
-                if service_manager::keeps_descriptors() {
+            if called[1] && signals.next()?.is_some() {
+                if self.deposited {
                     self.end_now();
                     return Ok(End::HandedOver);
                 }

@@ -61,6 +61,7 @@ impl Porter {
         match verdict {
             Verdict::Recall => {
                 waiter.vetted = true;
+                waiter.pending.forget_process();
                 waiter.who = Some(program);
                 waiter.spent_bytes = if paid { 0 } else { bytes };
                 Some(waiter)

@@ -59,6 +59,8 @@ pub struct WatchedRoot {
     pub identity: String,
     /// Also reads of files that are open are seen, not only opens.
     pub reads_seen: bool,
+    /// The guard has proven itself there: stubs may be made.
+    pub trusted: bool,
 }
 
 /// A path as JSON carries it.

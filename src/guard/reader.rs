@@ -17,11 +17,15 @@ use rustix::time::Timespec;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Holds about 80 events; more come with the next read.
 const BUFFER_BYTES: usize = 4096;
 /// How long it may be before the reader shows that it is alive.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+
+/// Between two looks whether fewer wait.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the reader has to tell.
 #[derive(Debug, Default)]
@@ -39,11 +43,17 @@ pub struct Told {
 }
 
 /// Runs until [`Told::stop`].
-pub fn run(inodes: &Inodes, slots: &Slots, keeper_pid: i32, told: &Told) {
+pub fn run(inodes: &Inodes, slots: &Slots, most_waiting: usize, told: &Told) {
     let own_pid = process::pid() as i32;
     let mut buffer = AlignedBuffer([0; BUFFER_BYTES]);
     while !told.stop.load(Ordering::Relaxed) {
         told.turns.fetch_add(1, Ordering::Relaxed);
+        if Pending::count() >= most_waiting {
+            // They wait in the kernel's queue as well as here, where the numbers
+            // of descriptors would run out and everybody be denied.
+            std::thread::sleep(PAUSE);
+            continue;
+        }
         if !wait(inodes) {
             continue;
         }
@@ -56,9 +66,7 @@ pub fn run(inodes: &Inodes, slots: &Slots, keeper_pid: i32, told: &Told) {
         }
         for pending in read {
             match pending {
-                Ok(pending) if pending.pid() == own_pid || pending.pid() == keeper_pid => {
-                    pending.allow();
-                }
+                Ok(pending) if pending.pid() == own_pid => pending.allow(),
                 Ok(pending) => inodes.admit(pending, |pending, inode, handle| {
                     slots.note(pending, inode, handle);
                 }),
@@ -87,12 +95,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn start(inodes: Arc<Inodes>, slots: Slots, keeper_pid: i32) -> std::io::Result<Self> {
+    /// Reads no more while `most_waiting` programs wait.
+    pub fn start(inodes: Arc<Inodes>, slots: Slots, most_waiting: usize) -> std::io::Result<Self> {
         let told = Arc::new(Told::default());
         let telling = Arc::clone(&told);
         let thread = std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn(move || super::serve::or_die(|| run(&inodes, &slots, keeper_pid, &telling)))?;
+            .spawn(move || super::serve::or_die(|| run(&inodes, &slots, most_waiting, &telling)))?;
         Ok(Self { told, thread: Some(thread) })
     }
 }

@@ -34,6 +34,7 @@ use crate::config::GuardSection;
 use crate::monitor::Stop;
 use crate::os::fanotify::Group;
 use crate::os::{child, descriptors, process};
+use crate::site::guard::causes;
 use crate::state::{RootId, RootRow};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -56,6 +57,9 @@ pub struct Inheritance {
     pub section: GuardSection,
     pub access: Box<dyn Access>,
     pub clock: Clock,
+    /// The group was kept by the service manager: runs that know of no guard may
+    /// be at work.
+    pub inherited: bool,
 }
 
 /// From the guard to its keeper, one byte each; a text follows [`tell::FAILED`].
@@ -99,6 +103,7 @@ impl Guarding {
     /// Nothing is watched from here on; whoever waits is denied. Ends the
     /// process, and with it the keeper.
     pub fn end(&self) {
+        self.stop.request();
         for root in self.watched.roots() {
             if let Err(error) = self.group.unmark_file_system(root.dir()) {
                 tracing::warn!(%error, root = %root.row.path.display(), "cannot remove the mark");
@@ -125,10 +130,13 @@ impl Guarding {
 /// Runs the guard in this process, which has one thread and was forked for it.
 /// `prove` asks for the proof that stubs are safe.
 pub fn serve(inheritance: Inheritance, keeper: UnixStream, prove: bool) -> ! {
-    match start(inheritance, keeper, prove) {
+    let run = std::panic::AssertUnwindSafe(|| start(inheritance, keeper, prove));
+    // A panic must not unwind into what is the keeper's.
+    let Ok(started) = std::panic::catch_unwind(run) else { child::exit_now(70) };
+    match started {
         Ok(guarding) => listen_to_keeper(&guarding),
         Err((mut keeper, why)) => {
-            let text = crate::site::guard::causes(&*why).join(": ");
+            let text = causes(&*why).join(": ");
             let _ = keeper.write_all(&[&[tell::FAILED], text.as_bytes()].concat());
             child::exit_now(1)
         }
@@ -142,38 +150,57 @@ fn start(
     keeper: UnixStream,
     prove: bool,
 ) -> Result<Arc<Guarding>, (UnixStream, Trouble)> {
+    // Before anything else is opened: a number below the range must never become
+    // an event's.
+    let taken = take_numbers(&inheritance.slots);
     let telling = keeper.try_clone();
-    try_start(inheritance, keeper, prove).map_err(|why| match telling {
-        Ok(telling) => (telling, why),
-        Err(_) => child::exit_now(1),
-    })
+    let (Ok(numbers), Ok(telling)) = (taken, telling) else { child::exit_now(1) };
+    try_start(inheritance, keeper, prove, numbers).map_err(|why| (telling, why))
+}
+
+/// The descriptors of this guard.
+struct Numbers {
+    generation: u32,
+    nofile: u64,
+    range: Range,
+}
+
+fn take_numbers(slots: &Slots) -> io::Result<Numbers> {
+    let nofile = process::raise_nofile_limit();
+    let generation = slots.0.begin_generation();
+    let range = Range::of(generation, nofile);
+    // Kept to the end of the process: the numbers must stay taken.
+    std::mem::forget(descriptors::occupy_below(range.first)?);
+    descriptors::confine_to(u64::from(range.end))?;
+    Ok(Numbers { generation, nofile, range })
 }
 
 fn try_start(
     inheritance: Inheritance,
     keeper: UnixStream,
     prove: bool,
+    numbers: Numbers,
 ) -> Result<Arc<Guarding>, Trouble> {
-    let Inheritance { group, slots, listener, roots, section, access, clock } = inheritance;
+    let Inheritance { group, slots, listener, roots, section, access, clock, inherited } =
+        inheritance;
     let mut stranger = if prove { Some(Stranger::fork()?) } else { None };
-    let generation = slots.0.begin_generation();
-    let nofile = process::raise_nofile_limit();
-    let range = Range::of(generation, nofile);
-    // Kept to the end of the process: the numbers must stay taken.
-    std::mem::forget(descriptors::occupy_below(range.first)?);
-    descriptors::limit_to(u64::from(range.end))?;
+    let Numbers { generation, nofile, range } = numbers;
     let noted = survivors::gather(&group, &slots, generation, nofile);
     let (call_porter, calls) = crossbeam_channel::unbounded();
     let inodes = Arc::new(Inodes::new(Arc::clone(&group), call_porter, Stopwatch::start()));
-    let keeper_pid = process::parent_pid() as i32;
-    let reader = Reader::start(Arc::clone(&inodes), slots.clone(), keeper_pid)?;
+    let most_waiting = range.most_waiting();
+    let reader = Reader::start(Arc::clone(&inodes), slots.clone(), most_waiting)?;
+    if !inherited {
+        // The root locks were held when the marks were set.
+        inodes.allow_ignoring();
+    }
     let watched = Arc::new(Watched::open(Arc::clone(&group), roots));
     let shared = Arc::new(Shared::new(access));
     let probes = Arc::new(Probes::default());
     start_threads(&section, &inodes, &watched, &shared, &probes, calls, clock)?;
     survivors::take_over(&group, &slots, &inodes, &watched, noted);
     if let Some(stranger) = &mut stranger {
-        prove_all(&group, &probes, &watched, stranger)?;
+        prove_all(&group, &probes, &watched, stranger, inherited)?;
         slots.0.set_notes(&watched.findings())?;
     } else {
         watched.recall_findings(&slots.0.notes());
@@ -268,6 +295,9 @@ fn watch(guarding: &Guarding, deadlines: Deadlines) {
         }
         if looked.elapsed() >= LOOK {
             looked = Stopwatch::start();
+            if !guarding.inodes.may_ignore() && guarding.shared.access.runs_ended() {
+                guarding.inodes.allow_ignoring();
+            }
             look_at_mounts(&guarding.watched);
         }
     }
@@ -285,27 +315,43 @@ fn look_at_mounts(watched: &Watched) {
                     "mounted, and watched from now on; hsm recall-guard --mount leaves no moment \
                      before that"
                 );
+                // What was proven at the start holds for the same kernel.
+                root.trust();
                 already_open::report(&[root]);
             }
         }
     }
 }
 
+/// A root where nothing can be tried (its disk is full) is watched all the same,
+/// but no stubs are made there. Where a stub reads as zeros the guard does not
+/// start, unless programs are waiting for it already.
 fn prove_all(
     group: &Group,
     probes: &Probes,
     watched: &Watched,
     stranger: &mut Stranger,
+    inherited: bool,
 ) -> Result<(), Unproven> {
     for root in watched.roots() {
-        let proven = probe::prove(group, probes, &root, stranger)?;
-        if !proven.reads_seen {
-            root.distrust_reads();
-            tracing::warn!(
-                root = %root.row.path.display(),
-                "this kernel shows opens only: who truncates a stub by its path, or has had a \
-                 file open since before it became a stub, is not seen"
-            );
+        let path = root.row.path.display();
+        match probe::prove(group, probes, &root, stranger) {
+            Ok(proven) => {
+                root.trust();
+                if !proven.reads_seen {
+                    root.distrust_reads();
+                    tracing::warn!(
+                        root = %path,
+                        "this kernel shows opens only: who truncates a stub by its path, or has \
+                         had a file open since before it became a stub, is not seen"
+                    );
+                }
+            }
+            Err(error @ Unproven::Zeros { .. }) if !inherited => return Err(error),
+            Err(error) => {
+                let why = causes(&error).join(": ");
+                tracing::warn!(root = %path, "watched, but no stubs are made there: {why}");
+            }
         }
     }
     Ok(())

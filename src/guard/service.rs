@@ -11,6 +11,7 @@ use super::custody::Custodian;
 use super::job::Job;
 use super::protocol::{Exposed, Reply, Request, VERSION, WatchedRoot, receive, send};
 use super::serve::{Guarding, or_die};
+use super::watched::Root;
 use crate::monitor::{Monitor, Phase};
 use crate::os::local_socket;
 use crate::os::tree::RootDir;
@@ -57,6 +58,8 @@ struct Connection<'g> {
     /// Opened at the first request that needs it.
     state: Option<StateDb>,
     job: Arc<Job>,
+    /// The roots that were named in the greeting.
+    greeted: Vec<Arc<Root>>,
 }
 
 impl<'g> Connection<'g> {
@@ -69,7 +72,7 @@ impl<'g> Connection<'g> {
         let mut from = BufReader::new(stream.try_clone()?);
         let mut to = stream;
         let job = Arc::new(Job::new(guarding.inodes.clock));
-        let mut connection = Self { guarding, state: None, job };
+        let mut connection = Self { guarding, state: None, job, greeted: vec![] };
         while let Some(request) = receive(&mut from)? {
             tracing::debug!(pid = peer.pid, ?request, "asked");
             if request == Request::Passages {
@@ -87,22 +90,24 @@ impl<'g> Connection<'g> {
         Ok(())
     }
 
-    fn greet(&self, version: u32) -> Reply {
+    fn greet(&mut self, version: u32) -> Reply {
         if version != VERSION {
             let what = format!("this guard speaks version {VERSION}, not {version}: restart it");
             return Reply::Failed(what);
         }
-        let roots = self.guarding.watched.roots().into_iter().map(|root| WatchedRoot {
+        self.greeted = self.guarding.watched.roots();
+        let roots = self.greeted.iter().map(|root| WatchedRoot {
             id: root.row.id,
             path: root.row.path.as_path().into(),
             identity: root.row.identity.clone(),
             reads_seen: root.watches_reads(),
+            trusted: root.is_trusted(),
         });
         Reply::Hello { version: VERSION, roots: roots.collect() }
     }
 
     fn pass(&self, to: &UnixStream) -> io::Result<()> {
-        for root in self.guarding.watched.roots() {
+        for root in &self.greeted {
             local_socket::send_with_fds(to, b".", &[root.dir().as_fd()])?;
         }
         Ok(())
@@ -161,6 +166,7 @@ impl<'g> Connection<'g> {
             node_id: store.node_id,
             monitor: &*job,
             stop: self.guarding.stop.clone(),
+            errand: job.errand.with_stop(self.guarding.stop.clone()),
             clock: self.guarding.clock,
             workers: access.workers(),
             memory_bytes: 0,
@@ -192,11 +198,18 @@ impl<'g> Connection<'g> {
         Ok(recovered.files)
     }
 
+    /// No request is under way while it is counted, and none comes after.
     fn stop(&mut self, force: bool) -> Result<Reply, Trouble> {
+        let roots = self.guarding.watched.rows().iter();
+        let turns: Vec<_> = roots.map(|row| self.guarding.turn(row.id)).collect();
+        let held: Vec<_> =
+            turns.iter().map(|turn| turn.lock().expect("no holder panics")).collect();
         let exposed = exposed(self.guarding)?;
         if !exposed.is_empty() && !force {
             return Ok(Reply::StopRefused(exposed));
         }
+        // The process ends with it: nobody gets a turn any more.
+        std::mem::forget(held);
         Ok(Reply::Stopping)
     }
 }
@@ -206,13 +219,13 @@ impl<'g> Connection<'g> {
 pub fn exposed(guarding: &Guarding) -> Result<Vec<Exposed>, Trouble> {
     let state = guarding.shared.access.state_read_only()?;
     let mut exposed = vec![];
-    for root in guarding.watched.roots() {
-        if !root.is_visible() {
+    for row in guarding.watched.rows() {
+        if !guarding.watched.is_visible(row) {
             continue;
         }
         let stubs =
             [FileState::Stub, FileState::Stubbing, FileState::Recalling, FileState::Damaged];
-        let counts = state.counts(root.row.id)?.states;
+        let counts = state.counts(row.id)?.states;
         let (mut files, mut bytes) = (0, 0);
         for (found, more_files, more_bytes) in counts {
             if stubs.contains(&found) {
@@ -221,7 +234,7 @@ pub fn exposed(guarding: &Guarding) -> Result<Vec<Exposed>, Trouble> {
             }
         }
         if files > 0 {
-            exposed.push(Exposed { path: root.row.path.as_path().into(), files, bytes });
+            exposed.push(Exposed { path: row.path.as_path().into(), files, bytes });
         }
     }
     Ok(exposed)

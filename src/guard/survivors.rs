@@ -16,6 +16,7 @@ use super::slots::Slots;
 use super::watched::Watched;
 use crate::os::fanotify::{Answer, Group, Pending};
 use crate::os::slots::{Entry, SlotId};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How many guards have descriptors of their own before numbers are used again.
@@ -42,32 +43,38 @@ impl Range {
         Self { first, end: first + length }
     }
 
+    /// Programs that may wait at once: each takes up to two descriptors, and the
+    /// guard needs some for itself.
+    pub fn most_waiting(self) -> usize {
+        ((self.end - self.first) as usize * 3 / 8).max(16)
+    }
+
     fn holds(self, number: i32) -> bool {
         u32::try_from(number).is_ok_and(|number| (self.first..self.end).contains(&number))
     }
 }
 
-/// Denies what nobody knows; returns what the dead guard had noted. Called
-/// before the first read of `generation`.
+/// Denies what nobody knows; returns what dead guards had noted, each event
+/// once. Called before the first read of `generation`. Swept are the numbers of
+/// all ranges: also a guard that died before it had swept left some behind, and
+/// under another limit of open files the ranges were others.
 pub fn gather(group: &Group, slots: &Slots, generation: u32, nofile: u64) -> Vec<(SlotId, Entry)> {
     let own = Range::of(generation, nofile);
+    let mut known = HashSet::new();
     let mut noted = slots.0.in_use();
     noted.retain(|(slot, entry)| {
-        let kept = !own.holds(entry.event);
+        let kept = !own.holds(entry.event) && known.insert(entry.event);
         if !kept {
-            let _ = group.answer(entry.event, Answer::Deny(libc::EIO));
             slots.0.release(*slot);
         }
         kept
     });
-    if generation > 1 {
-        let before = Range::of(generation - 1, nofile);
-        for number in before.first..before.end {
-            let number = number as i32;
-            if !noted.iter().any(|(_, entry)| entry.event == number) {
-                // Mostly there is no such event.
-                let _ = group.answer(number, Answer::Deny(libc::EIO));
-            }
+    slots.0.reclaim();
+    let last = (0..RANGES).map(|generation| Range::of(generation, nofile).end).max().unwrap_or(0);
+    for number in 0..last.cast_signed() {
+        if !known.contains(&number) {
+            // Mostly there is no such event.
+            let _ = group.answer(number, Answer::Deny(libc::EIO));
         }
     }
     noted

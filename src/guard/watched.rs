@@ -12,12 +12,11 @@
 
 use crate::os::fanotify::Group;
 use crate::os::handle::Handle;
-use crate::os::mounts;
+use crate::os::mounts::{self, Superblock};
 use crate::os::private_mount::PrivateMount;
 use crate::os::tree::RootDir;
 use crate::state::{RootId, RootRow};
 use rustix::fs::OFlags;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -30,10 +29,11 @@ pub struct Root {
     pub row: RootRow,
     private: PrivateMount,
     dev: u64,
-    /// The type and the source of its mount.
-    mounted: (String, OsString),
+    mounted: Superblock,
     /// Reads on open files are seen, not only opens.
     reads_seen: AtomicBool,
+    /// A stub of the guard's own was opened here and was whole.
+    trusted: AtomicBool,
 }
 
 impl Root {
@@ -45,8 +45,9 @@ impl Root {
         group.ignore_mount(private.dir())?;
         RootDir::pass_through(&row.path, private.dir().try_clone_to_owned()?);
         let dev = rustix::fs::fstat(private.dir())?.st_dev;
-        let mounted = (mount.fs_type, mount.source);
-        Ok(Self { row: row.clone(), private, dev, mounted, reads_seen: reads_seen.into() })
+        let mounted = mount.superblock();
+        let (reads_seen, trusted) = (reads_seen.into(), false.into());
+        Ok(Self { row: row.clone(), private, dev, mounted, reads_seen, trusted })
     }
 
     pub fn dir(&self) -> BorrowedFd<'_> {
@@ -59,11 +60,18 @@ impl Root {
 
     /// Whether programs can reach its files: the file system is still mounted.
     pub fn is_visible(&self) -> bool {
-        let same = |mount: &mounts::Mount| {
-            (&mount.fs_type, &mount.source) == (&self.mounted.0, &self.mounted.1)
-        };
+        let same = |mount: &mounts::Mount| mount.superblock() == self.mounted;
         // What cannot be told counts as mounted.
         mounts::all().map_or(true, |all| all.iter().any(same))
+    }
+
+    /// Stubs may be made here.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Relaxed)
+    }
+
+    pub fn trust(&self) {
+        self.trusted.store(true, Ordering::Relaxed);
     }
 
     pub fn watches_reads(&self) -> bool {
@@ -127,6 +135,21 @@ impl Watched {
         watched
     }
 
+    /// All that are to be watched.
+    pub fn rows(&self) -> &[RootRow] {
+        &self.rows
+    }
+
+    /// Whether programs can reach the root's files, watched or not.
+    pub fn is_visible(&self, row: &RootRow) -> bool {
+        match self.root(row.id) {
+            Some(root) => root.is_visible(),
+            None => {
+                RootDir::open(&row.path).is_ok_and(|dir| dir.identity().to_string() == row.identity)
+            }
+        }
+    }
+
     /// Those that are there now.
     pub fn roots(&self) -> Vec<Arc<Root>> {
         self.roots.read().expect("no holder panics").clone()
@@ -183,16 +206,26 @@ impl Watched {
         changes
     }
 
-    /// What was found out about each root, one byte each, for the next guard.
+    /// What was found out about each root, one byte each, for the next guard: 1
+    /// for trusted, 2 for its reads seen.
     pub fn findings(&self) -> Vec<u8> {
-        let seen = |row: &RootRow| self.root(row.id).is_some_and(|root| root.watches_reads());
-        self.rows.iter().map(|row| u8::from(seen(row))).collect()
+        let found = |row: &RootRow| {
+            let root = self.root(row.id);
+            root.map_or(0, |root| {
+                u8::from(root.is_trusted()) | (u8::from(root.watches_reads()) << 1)
+            })
+        };
+        self.rows.iter().map(found).collect()
     }
 
     /// What the guard before this one had found out.
     pub fn recall_findings(&self, notes: &[u8]) {
-        for (row, seen) in self.rows.iter().zip(notes) {
-            if let Some(root) = self.root(row.id).filter(|_| *seen == 0) {
+        for (row, found) in self.rows.iter().zip(notes) {
+            let Some(root) = self.root(row.id) else { continue };
+            if found & 1 != 0 {
+                root.trust();
+            }
+            if found & 2 == 0 {
                 root.distrust_reads();
             }
         }

@@ -2,7 +2,8 @@
 //! them in. First the answer, then the record and the log.
 //!
 //! Whatever goes wrong, the programs are denied with an errno that says what,
-//! and the stub is as it was.
+//! and the stub is as it was. A recall is stopped when all who waited for it were
+//! denied for the time it took; who has come since then gets a recall anew.
 
 use super::access::{Shared, Trouble};
 use super::admission::Admission;
@@ -37,7 +38,12 @@ pub fn run(bench: &Bench, jobs: &Receiver<super::inodes::Inode>) {
     let mut state = None;
     while let Ok(inode) = jobs.recv() {
         let Some(task) = bench.inodes.begin(inode) else { continue };
-        let outcome = make_whole(bench, &mut state, &task);
+        let outcome = task.job.errand.run(|| make_whole(bench, &mut state, &task));
+        if outcome.errno().is_some() && task.job.stop.requested() {
+            bench.inodes.leave(inode);
+            tracing::debug!(path = %task.name.display(), "stopped");
+            continue;
+        }
         let waiters = bench.inodes.finish(inode);
         let record = Record::of(bench, &task, &waiters, &outcome);
         if outcome.errno().is_some() {
@@ -127,6 +133,7 @@ fn fill(
         node_id: store.node_id,
         monitor: job,
         stop: job.stop.clone(),
+        errand: job.errand.clone(),
         clock: bench.clock,
         workers: access.workers(),
         memory_bytes: 0,

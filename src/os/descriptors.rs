@@ -61,6 +61,13 @@ pub fn limit_to(number: u64) -> io::Result<u64> {
     Ok(set(number.min(allowed), hard)?)
 }
 
+/// As [`limit_to`], and lowers the hard limit with it: nothing in this process
+/// raises it again by mistake. Root still may.
+pub fn confine_to(number: u64) -> io::Result<()> {
+    let limit = Rlimit { current: Some(number), maximum: Some(number) };
+    Ok(rustix::process::setrlimit(Resource::Nofile, limit)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,9 +65,9 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // So that the text never names a run that is over.
-        let _ = self.0.set_len(0);
-        // Also for a child that another thread is just starting: until it has
+        // The text stays: it is read only while somebody holds the lock, who has
+        // then written it anew. (To truncate it here would wait for a guard that
+        // watches this file system and has not begun.) Also for a child that another thread is just starting: until it has
         // executed its program it has a copy of the descriptor.
         let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
     }

@@ -72,6 +72,13 @@ pub fn stored() -> io::Result<Vec<(String, OwnedFd)>> {
     Ok(passed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) })).collect())
 }
 
+/// Whether the manager has passed something to this process that [`stored`] will
+/// give.
+pub fn holds_something() -> bool {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    number("LISTEN_PID") == Some(std::process::id()) && number("LISTEN_FDS").unwrap_or(0) > 0
+}
+
 /// How long the manager waits between two [`notify_watchdog`] before it takes
 /// the service for hung; say so at half of it. `None` if it does not watch, or
 /// watches another process.

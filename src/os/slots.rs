@@ -115,6 +115,14 @@ impl SlotTable {
         self.mapping.header().generation.fetch_add(1, Relaxed) + 1
     }
 
+    /// Finds out anew which slots are free: for a process that was forked, and
+    /// whose parent has not seen what others took since. Before the first take.
+    pub fn reclaim(&self) {
+        let slots = self.mapping.slots().iter().enumerate().rev();
+        let free = slots.filter(|(_, slot)| slot.state.load(Acquire) != IN_USE);
+        *self.free_list() = free.map(|(index, _)| index as u32).collect();
+    }
+
     /// 0 before the first has begun.
     pub fn generation(&self) -> u32 {
         self.mapping.header().generation.load(Relaxed)

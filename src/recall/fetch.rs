@@ -1,12 +1,14 @@
 //! Fetches runs, verifies every chunk, writes it to its place.
 //!
 //! Several threads each take whole runs, so fetching, hashing and writing
-//! overlap. A chunk that does not verify is fetched once more (a broken
+//! overlap. The store works for the site's errand: a stop ends it in the middle of
+//! a run. A chunk that does not verify is fetched once more (a broken
 //! transfer is likelier than a broken copy) before its file fails.
 
 use super::layout::{Part, Run, runs};
 use super::{Error, FileError};
 use crate::chunk::{self, Decoder};
+use crate::errand::Errand;
 use crate::ids::ChunkId;
 use crate::manifest::Content;
 use crate::site::{Catalog, Site, pack_key};
@@ -48,7 +50,13 @@ pub(super) fn fill_all(
     let next = AtomicUsize::new(0);
     let threads = site.workers.max(site.connections).clamp(1, runs.len().max(1));
     let site = &*site;
-    let shared = Shared { store: site.store, site_stop: &site.stop, fills, errors: &errors };
+    let shared = Shared {
+        store: site.store,
+        site_stop: &site.stop,
+        errand: &site.errand,
+        fills,
+        errors: &errors,
+    };
     let (protection, store_id, monitor) = (site.protection, site.store_id, site.monitor);
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -99,6 +107,7 @@ fn places(
 struct Shared<'a> {
     store: &'a dyn Store,
     site_stop: &'a crate::monitor::Stop,
+    errand: &'a Errand,
     fills: &'a [Filling<'a>],
     errors: &'a Mutex<Vec<Option<FileError>>>,
 }
@@ -136,7 +145,7 @@ impl Shared<'_> {
     /// Fetches and writes one run; returns the bytes written.
     fn run(&self, run: &Run, reader: &mut Reader<'_>) -> u64 {
         if self.site_stop.requested() {
-            run.parts.iter().for_each(|part| self.failed(part, FileError::Stopped));
+            self.all_stopped(run);
             return 0;
         }
         let mut bytes = match self.fetch(run) {
@@ -166,7 +175,8 @@ impl Shared<'_> {
     }
 
     fn fetch(&self, run: &Run) -> Result<Bytes, store::Error> {
-        self.store.get(&pack_key(run.pack), Some(run.range.clone()))
+        let key = pack_key(run.pack);
+        self.errand.run(|| self.store.get(&key, Some(run.range.clone())))
     }
 
     fn write(&self, part: &Part, plain: &[u8]) -> u64 {
@@ -184,9 +194,16 @@ impl Shared<'_> {
         errors[part.file].get_or_insert(error);
     }
 
+    fn all_stopped(&self, run: &Run) {
+        run.parts.iter().for_each(|part| self.failed(part, FileError::Stopped));
+    }
+
     /// One failed request fails every file that it was for; the error itself
     /// goes to the first, its text to the others.
     fn all_failed(&self, run: &Run, error: store::Error) {
+        if error.kind() == store::ErrorKind::Stopped {
+            return self.all_stopped(run);
+        }
         let text = error.to_string();
         let mut error = Some(error);
         for part in &run.parts {

@@ -58,6 +58,9 @@ pub(super) fn look(
             Ok(Look::Whole)
         }
         Placement::Changed { marker, why } => Ok(Look::Changed { marker, why }),
+        // Nothing of it can be read yet, so nothing is decided: what is made of
+        // it is judged by then.
+        Placement::Foreign(_) if guarded && is_empty(file)? => Ok(Look::Resident),
         Placement::Foreign(marker) => {
             if !(guarded && came_with_its_bytes(file, &marker)?) {
                 return Err(FileError::Foreign { name: name.to_owned() });
@@ -65,6 +68,13 @@ pub(super) fn look(
             let (ino, generation) = (marker.ident.ino, marker.ident.generation);
             let file_name = name.display();
             tracing::warn!(file = %file_name, ino, generation, "whole, so another's marker goes");
+            stub::drop_marker(file, space)?;
+            Ok(Look::Whole)
+        }
+        // A damaged marker means as little as a copied one where all bytes are
+        // there; one of a newer hsm is its own affair.
+        Placement::Corrupt { why, newer: false } if guarded && has_its_bytes(file)? => {
+            tracing::warn!(file = %name.display(), "whole, so an unreadable marker goes: {why}");
             stub::drop_marker(file, space)?;
             Ok(Look::Whole)
         }
@@ -78,10 +88,18 @@ pub(super) fn look(
 /// a person can tell; also under a guard a file of nothing but zeros is left to
 /// one, as it may be older than the guard.
 fn came_with_its_bytes(file: &File, marker: &Marker) -> Result<bool, FileError> {
+    Ok(!marker.filling && has_its_bytes(file)?)
+}
+
+/// No hole anywhere, and not only zeros.
+fn has_its_bytes(file: &File) -> Result<bool, FileError> {
     let size_bytes = statx_fd(file).map_err(FileError::Open)?.size_bytes;
-    let whole =
-        !marker.filling && blocks::is_all_data(file, size_bytes).map_err(FileError::Open)?;
+    let whole = blocks::is_all_data(file, size_bytes).map_err(FileError::Open)?;
     Ok(whole && (size_bytes == 0 || !blocks::reads_as_zeros(file).map_err(FileError::Open)?))
+}
+
+fn is_empty(file: &File) -> Result<bool, FileError> {
+    Ok(statx_fd(file).map_err(FileError::Open)?.size_bytes == 0)
 }
 
 /// A target, open.
@@ -191,9 +209,11 @@ pub(super) fn is_half_way(row: &ManagedRow) -> bool {
     matches!(row.state, FileState::Stubbing | FileState::Recalling)
 }
 
-/// Makes a stub of a file again that somebody wrote over, at their own wish.
+/// Makes a stub of a file again that somebody wrote over, at their own wish. All
+/// hole first, and only then its old size: a death in between leaves a stub of
+/// the wrong size, never an empty file that could be taken for a new one.
 fn empty(file: &File, marker: &Marker) -> io::Result<()> {
-    file.set_len(0)?;
+    blocks::punch_all(file, file.metadata()?.len())?;
     file.set_len(marker.size_bytes)?;
     file.sync_all()
 }

@@ -18,6 +18,7 @@ pub use told::Told;
 
 use crate::chunk::Protection;
 use crate::clock::Clock;
+use crate::errand::Errand;
 use crate::ids::{NodeId, PackId, StoreId};
 use crate::manifest::keys;
 use crate::monitor::{Monitor, Stop};
@@ -38,6 +39,8 @@ pub struct Site<'a> {
     pub node_id: NodeId,
     pub monitor: &'a dyn Monitor,
     pub stop: Stop,
+    /// What threads that fetch do it as; it ends by `stop`.
+    pub errand: Errand,
     pub clock: Clock,
     /// Threads that read, hash and compress.
     pub workers: usize,

@@ -4,7 +4,7 @@
 //! Each transfer books its share of the line and waits for its turn before it
 //! starts; an idle line saves nothing up. A `get` of unknown size pays
 //! afterwards, so the next one waits for it. Waits end when a stop is
-//! requested.
+//! requested, of the store or of the thread's errand.
 
 use super::retrying::wait_unless_stopped;
 use super::{Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result};

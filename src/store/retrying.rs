@@ -3,7 +3,8 @@
 //! Which failures those are is the kind's to say; how long to wait is decided
 //! here: exponential backoff with full jitter (Brooker, "Exponential Backoff And
 //! Jitter", AWS 2015), so that many writers that a store has thrown out do not
-//! come back together. A requested stop ends the wait and returns the failure.
+//! come back together. A requested stop, the store's or that of the thread's
+//! [`Errand`], ends the wait and returns the failure.
 //!
 //! The trap is a write whose answer was lost. With `create_new`, the next try
 //! then meets the object of the first one; it counts as ours only if its bytes
@@ -11,6 +12,7 @@
 
 use super::{Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result};
 use super::{Store, SweepStats};
+use crate::errand::Errand;
 use crate::monitor::Stop;
 use bytes::Bytes;
 use std::ops::Range;
@@ -56,10 +58,11 @@ impl RetryPlan {
     }
 }
 
-/// Waits this long unless a stop is requested; true if it was.
+/// Waits this long unless a stop is requested, by `stop` or by the thread's
+/// errand; true if it was.
 pub(super) fn wait_unless_stopped(stop: &Stop, mut wait: Duration) -> bool {
     const SLICE: Duration = Duration::from_millis(50);
-    while !stop.requested() {
+    while !stop.requested() && !Errand::stop_requested() {
         if wait.is_zero() {
             return false;
         }
@@ -236,6 +239,17 @@ mod tests {
         store.inner.every(Operation::Head, Fault::Fail(ErrorKind::Throttled));
         stop.request();
         store.head(&key("packs/a")).expect_err("throttled, then stopped");
+        assert_eq!(store.inner.count(Operation::Head), 1);
+    }
+
+    #[test]
+    fn nothing_is_tried_again_for_an_errand_that_was_stopped() {
+        let (_dir, store) = prepared_directory();
+        let store = Retrying::new(Faulty::new(store), QUICK, Stop::new());
+        store.inner.every(Operation::Head, Fault::Fail(ErrorKind::Throttled));
+        let stop = Stop::new();
+        stop.request();
+        Errand::new(stop).run(|| store.head(&key("packs/a")).expect_err("throttled"));
         assert_eq!(store.inner.count(Operation::Head), 1);
     }
 

@@ -5,7 +5,7 @@
 //! every operation of this room half-way.
 
 use super::error::Error;
-use super::marker::Marker;
+use super::marker::{Marker, MarkerError};
 use super::space::MarkerSpace;
 use crate::os::blocks;
 use crate::os::handle::file_ident;
@@ -34,7 +34,11 @@ pub enum Placement {
     /// The marker was copied here from another file.
     Foreign(Marker),
     /// The attribute is there and cannot be read.
-    Corrupt(String),
+    Corrupt {
+        why: String,
+        /// A later version of hsm wrote it.
+        newer: bool,
+    },
 }
 
 impl Placement {
@@ -48,7 +52,7 @@ impl Placement {
             Self::Rewritten(_) => "a stub that was written anew",
             Self::Changed { .. } => "a stub that was written to",
             Self::Foreign(_) => "marked as another file",
-            Self::Corrupt(_) => "marked unreadably",
+            Self::Corrupt { .. } => "marked unreadably",
         }
     }
 
@@ -61,7 +65,7 @@ impl Placement {
             | Self::Rewritten(marker)
             | Self::Changed { marker, .. }
             | Self::Foreign(marker) => Some(marker),
-            Self::Resident | Self::Corrupt(_) => None,
+            Self::Resident | Self::Corrupt { .. } => None,
         }
     }
 }
@@ -128,7 +132,12 @@ fn own_marker(
     let Some(bytes) = bytes else { return Ok(Err(Placement::Resident)) };
     let (marker, intact) = match Marker::decode_with(&bytes) {
         Ok(found) => found,
-        Err(error) => return Ok(Err(Placement::Corrupt(error.to_string()))),
+        Err(error) => {
+            return Ok(Err(Placement::Corrupt {
+                newer: matches!(error, MarkerError::Newer(_)),
+                why: error.to_string(),
+            }));
+        }
     };
     let ident = file_ident(fd).map_err(Error::Inspect)?;
     if ident != marker.ident {

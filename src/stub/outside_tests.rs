@@ -48,7 +48,7 @@ fn a_glance_says_no_more_than_is_sure() {
         file.set_len(5).expect("truncate");
         assert!(matches!(seen(dir, "sample"), Glance::Unclear(_)), "{kind:?}");
         xattrs::set(&file, space().attribute(), b"no marker").expect("set");
-        assert!(matches!(seen(dir, "sample"), Glance::Sure(Placement::Corrupt(_))), "{kind:?}");
+        assert!(matches!(seen(dir, "sample"), Glance::Sure(Placement::Corrupt { .. })), "{kind:?}");
         std::fs::remove_file(&sample.path).expect("remove");
     });
 }

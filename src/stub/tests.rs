@@ -298,7 +298,7 @@ fn an_unreadable_marker_is_reported_and_left() {
     newer[2] = 9;
     xattrs::set(&file, space().attribute(), &newer).expect("set");
     let found = recover(&file, space()).expect("recover");
-    let Placement::Corrupt(why) = found else { panic!("{found:?}") };
+    let Placement::Corrupt { why, .. } = found else { panic!("{found:?}") };
     assert_eq!(why, "the marker was written by a newer hsm (version 9)");
     assert_eq!(xattrs::get(&file, space().attribute()).expect("get"), Some(newer));
 }

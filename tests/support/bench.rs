@@ -58,6 +58,7 @@ pub fn with_state<T>(
         protection: &Protection::Plain,
         monitor,
         stop: Stop::new(),
+        errand: Default::default(),
         clock: Clock::system(),
         workers: 2,
         memory_bytes: 256 << 20,

@@ -14,11 +14,12 @@ use crate::guard::admission::{Admission, AdmissionError};
 use crate::guard::client::{self, Client};
 use crate::guard::keeper::{self, Ended};
 use crate::guard::places::{self, Surroundings};
-use crate::guard::prepare::{NewMount, Task, prepare};
+use crate::guard::prepare::{self, NewMount, Task};
 use crate::guard::protocol::{Exposed, Reply, Request};
 use crate::monitor::Stop;
 use crate::os::process;
-use crate::state::StateDb;
+use crate::state::{RootRow, StateDb};
+use crate::tier::rescan::open_root;
 use crate::units::format_size;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -94,17 +95,23 @@ pub fn run(context: &Context, args: &RecallGuardArgs) -> Result<Outcome, Error> 
         fs_type: args.fs_type.as_deref(),
         options: &args.options,
     })?;
-    require_fit(&config, &mounts, args.allow_system_fs)?;
+    require_fit(&config, &roots, &mounts, args.allow_system_fs)?;
     let guard_lock = config.state_dir.join("locks").join(client::LOCK);
-    // No run may be at work: it would not know of the guard.
-    let runs = context.lock(&config, &roots)?;
+    // No run may be at work: it would not know of the guard. Where programs are
+    // waiting already they are served first (see `Access::runs_ended`).
+    let runs = match context.lock(&config, &roots) {
+        Err(Error::Locked { .. }) if prepare::is_expected() => vec![],
+        runs => runs?,
+    };
     let _guard = context::acquire_soon(&guard_lock)?;
     let task =
         Task { roots: roots.clone(), mounts, section: config.guard.clone(), clock: context.clock };
-    let keeper = prepare(task)?;
+    let keeper = prepare::prepare(task)?;
     drop(runs);
     let access = || -> Box<dyn Access> {
-        Box::new(FromConfig { config: config.clone(), stop: context.stop.clone() })
+        let lock_files = context::root_locks(&config, &roots);
+        // A stop of its own: a signal to the keeper ends no recall.
+        Box::new(FromConfig { config: config.clone(), stop: Stop::new(), lock_files })
     };
     let ended = keeper::keep(&keeper, &access)?;
     if ended == Ended::HandedOver {
@@ -114,13 +121,25 @@ pub fn run(context: &Context, args: &RecallGuardArgs) -> Result<Outcome, Error> 
 }
 
 /// Every root's file system can be watched, and may be.
-fn require_fit(config: &Config, mounts: &[NewMount], allow_system_fs: bool) -> Result<(), Error> {
+fn require_fit(
+    config: &Config,
+    roots: &[RootRow],
+    mounts: &[NewMount],
+    allow_system_fs: bool,
+) -> Result<(), Error> {
     let mut facts = places::gather(&config.roots, Surroundings::of(config))
         .map_err(Error::io("look at the mounts below", Path::new("/")))?;
     // What is mounted now at a place where the guard will mount is not watched.
     let comes = |path: &Path| mounts.iter().any(|mount| path.starts_with(&mount.target));
     facts.roots.retain(|place| !comes(&place.path));
     facts.unseen.retain(|(path, _)| !comes(path));
+    let absent = |row: &&RootRow| !comes(&row.path) && open_root(row).is_err();
+    let absent: Vec<&PathBuf> = roots.iter().filter(absent).map(|row| &row.path).collect();
+    if absent.len() < roots.len() {
+        // The others are watched meanwhile, and these as soon as they are there.
+        facts.roots.retain(|place| !absent.contains(&&place.path));
+        facts.unseen.retain(|(path, _)| !absent.contains(&path));
+    }
     let mut refusals = places::judge(&facts, allow_system_fs).refusals.into_iter();
     match refusals.next() {
         None => Ok(()),
@@ -166,6 +185,7 @@ fn stop(context: &Context, config: &Config, force: bool) -> Result<Outcome, Erro
 struct FromConfig {
     config: Config,
     stop: Stop,
+    lock_files: Vec<PathBuf>,
 }
 
 impl Access for FromConfig {
@@ -192,6 +212,12 @@ impl Access for FromConfig {
 
     fn admission(&self) -> Result<Admission, Trouble> {
         Ok(admission(&self.config)?)
+    }
+
+    fn runs_ended(&self) -> bool {
+        let locks: Result<Vec<_>, _> =
+            self.lock_files.iter().map(|path| context::acquire(path)).collect();
+        locks.is_ok()
     }
 
     fn workers(&self) -> usize {

@@ -154,11 +154,27 @@ impl Group {
     /// Answers the event with this number. `ENOENT` if there is none: it was
     /// answered, or its process was killed.
     pub fn answer(&self, number: i32, answer: Answer) -> io::Result<()> {
+        match (self.respond(number, answer.code()), answer) {
+            // A kernel that takes no errno: the program then sees EPERM.
+            (Err(error), Answer::Deny(_)) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.respond(number, libc::FAN_DENY)
+            }
+            (responded, _) => responded,
+        }
+    }
+
+    fn respond(&self, number: i32, code: u32) -> io::Result<()> {
         let mut response = [0; 8];
         response[..4].copy_from_slice(&number.to_ne_bytes());
-        response[4..].copy_from_slice(&answer.code().to_ne_bytes());
+        response[4..].copy_from_slice(&code.to_ne_bytes());
         rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &response))?;
         Ok(())
+    }
+
+    /// Removes the ignore marks of all files: each raises events again.
+    pub fn heed_every_file(&self) -> io::Result<()> {
+        let group = self.0.as_raw_fd();
+        low_level::fanotify_mark(group, low_level::FAN_MARK_FLUSH, 0, libc::AT_FDCWD, "/")
     }
 }
 

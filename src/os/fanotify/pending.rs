@@ -5,10 +5,11 @@
 //! because its drop denies with `EIO`: no panic and no early return lets a
 //! program in or leaves it waiting.
 //!
-//! Order in the drop: the answer first, then the event's descriptor is closed,
-//! then the record of it is given up. The kernel knows an event by the number
-//! of its descriptor; were that closed first, the number could be used for the
-//! next event and the wrong program would be let in.
+//! Order in the drop: the answer first, then the record of it is given up, then
+//! the event's descriptor is closed. The kernel knows an event by the number of
+//! its descriptor: from the moment that is closed the number may be the next
+//! event's, and an answer, or a record for whoever comes after us, would be for
+//! the wrong program.
 
 use super::event::Event;
 use super::group::{Answer, Group};
@@ -16,6 +17,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many there are in this process.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// A program that waits for its answer.
 pub struct Pending {
@@ -44,6 +49,7 @@ impl Pending {
         };
         let pidfd = event.pidfd.and_then(owned);
         let file = owned(event.number)?;
+        WAITING.fetch_add(1, Ordering::Relaxed);
         Some(Self {
             group: Arc::clone(group),
             number: event.number,
@@ -76,8 +82,19 @@ impl Pending {
     /// An event that a process before this one has read, known by its number.
     /// This process must not have read one of that number itself.
     pub fn inherited(group: &Arc<Group>, number: i32, pid: i32) -> Self {
+        WAITING.fetch_add(1, Ordering::Relaxed);
         let group = Arc::clone(group);
         Self { group, number, file: None, pidfd: None, pid, kept: None, answer: None }
+    }
+
+    /// Programs that this process keeps waiting.
+    pub fn count() -> usize {
+        WAITING.load(Ordering::Relaxed)
+    }
+
+    /// Who waits is known: its descriptor is no longer needed.
+    pub fn forget_process(&mut self) {
+        self.pidfd = None;
     }
 
     /// The number by which the kernel knows the event.
@@ -120,9 +137,10 @@ impl Drop for Pending {
         let answer = self.answer.unwrap_or(Answer::Deny(libc::EIO));
         // The process may have been killed, then nobody waits any more.
         let _ = self.group.answer(self.number, answer);
+        drop(self.kept.take());
         drop(self.file.take());
         drop(self.pidfd.take());
-        drop(self.kept.take());
+        WAITING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,9 +3,11 @@
 //! A body is read into one buffer whose size is known before, and whose length
 //! must come out right: a server that ignores a range, or has less than it
 //! should, is caught here and not by a decoder. A connection that breaks inside
-//! a body is transient: it says nothing about the object.
+//! a body is transient: it says nothing about the object. Each piece of a body is
+//! told to the thread's errand, so that a slow server is not taken for a dead one.
 
 use super::{S3Store, bare_etag, nanos_of};
+use crate::errand::Errand;
 use crate::store::{Error, ErrorKind, Key, ObjectInfo, Result, Sha256Sum};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
@@ -57,6 +59,7 @@ impl S3Store {
                     ))
                     .with_source(error)
             })?;
+            Errand::arrive(piece.len());
             if bytes.len() + piece.len() > size {
                 return self.wrong_length(key, format!("more than {len} bytes came"));
             }

@@ -22,7 +22,8 @@ impl S3Store {
         let mut token: Option<String> = None;
         loop {
             let start = start_after.map(|key| self.full_key(key));
-            let page = self.runtime.block_on(self.list_page(prefix, start, token.clone()))?;
+            let page = self.list_page(prefix, start, token.clone());
+            let page = self.wait_for("list", prefix, page)?;
             self.bucket_seen.store(true, Ordering::Relaxed);
             for object in page.contents() {
                 let Some(full) = object.key() else {

@@ -6,6 +6,10 @@
 //! one server stores as content), headers that only some understand are left
 //! out where they say nothing, and nothing a server merely claims is relied on.
 //!
+//! A server may take a request and never answer. Who reads from one waits only as
+//! long as somebody wants it: reads end when the stop of the thread's [`Errand`]
+//! is requested, writes do not.
+//!
 //! The SDK's retries are off: [`Retrying`](super::Retrying) does that for every
 //! backend alike.
 
@@ -23,14 +27,19 @@ use super::{
     Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result,
     Store, StoreOptions, SweepStats,
 };
+use crate::errand::Errand;
 use crate::fault;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+
+/// Between two looks whether an answer is still wanted.
+const STOP_LOOKS: Duration = Duration::from_millis(50);
 
 /// A bucket, or the part of it below a prefix, as a store.
 #[derive(Debug)]
@@ -80,6 +89,26 @@ impl S3Store {
         }
     }
 
+    /// Blocks on a request that changes nothing, unless the thread's errand is to
+    /// stop: then the request is dropped, and its connection with it. The future
+    /// is polled on the calling thread, so it finds the errand there as well.
+    fn wait_for<T>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        request: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.runtime.block_on(async {
+            let mut request = pin!(request);
+            while !Errand::stop_requested() {
+                if let Ok(answer) = tokio::time::timeout(STOP_LOOKS, request.as_mut()).await {
+                    return answer;
+                }
+            }
+            Err(self.error(ErrorKind::Stopped, operation, subject))
+        })
+    }
+
     /// Fails with [`ErrorKind::AlreadyExists`] if the object is there.
     fn check_absent(&self, key: &Key) -> Result<()> {
         match self.head(key) {
@@ -117,11 +146,11 @@ impl Store for S3Store {
     }
 
     fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
-        self.runtime.block_on(self.get_object(key, range))
+        self.wait_for("get", key.as_str(), self.get_object(key, range))
     }
 
     fn head(&self, key: &Key) -> Result<ObjectInfo> {
-        self.runtime.block_on(self.head_object(key))
+        self.wait_for("head", key.as_str(), self.head_object(key))
     }
 
     fn list(

@@ -6,6 +6,8 @@ use super::super::{
     AccessKey, Capabilities, Faulty, Limited, RetryPlan, Retrying, open, probe, prove,
 };
 use super::*;
+use crate::clock::Stopwatch;
+use crate::errand::Errand;
 use crate::ids::PackId;
 use crate::manifest::ProofMethod;
 use crate::monitor::Stop;
@@ -358,4 +360,57 @@ fn a_failed_multipart_upload_is_aborted_and_leaves_nothing() {
     assert!(server.take_seen().iter().any(|seen| seen.method == "DELETE"), "an abort");
     assert!(store.head(&key("packs/a")).expect_err("never finished").is_not_found());
     assert_eq!(server.unfinished_parts(), 0);
+}
+
+/// Far less than the client's own timeouts.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Stops the errand once the server has been asked, or has sent something.
+fn stopped_when<T: Send>(
+    ready: impl Fn(&Errand) -> bool,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> (Result<T>, Duration) {
+    let stop = Stop::new();
+    let errand = Errand::new(stop.clone());
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| errand.run(work));
+        while !ready(&errand) {
+            assert!(!asking.is_finished(), "it did not wait");
+            std::thread::yield_now();
+        }
+        let clock = Stopwatch::start();
+        stop.request();
+        (asking.join().expect("no panic"), clock.elapsed())
+    })
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_left_when_nobody_wants_it_any_more() {
+    let (server, store) = server_and_store();
+    let store = Retrying::new(store, QUICK, Stop::new());
+    let a = key("packs/a");
+    store.put(&a, noise(100, 1), &REPLACE).expect("put");
+    server.misbehave(None, u32::MAX, Misdeed::Stall);
+    let asked = |_: &Errand| !server.take_seen().is_empty();
+    let check = |(answer, after): (Result<()>, Duration)| {
+        assert_eq!(kind(answer), ErrorKind::Stopped);
+        assert!(after < AT_ONCE, "after {after:?}");
+    };
+    server.take_seen();
+    check(stopped_when(asked, || store.get(&a, None).map(drop)));
+    check(stopped_when(asked, || store.head(&a).map(drop)));
+    check(stopped_when(asked, || store.list("", None, &mut |_| ())));
+    server.behave();
+    assert_eq!(store.get(&a, None).expect("it is well again"), noise(100, 1));
+}
+
+#[test]
+fn what_a_slow_server_sends_is_counted_as_it_comes() {
+    let (server, store) = server_and_store();
+    store.put(&key("packs/a"), noise(1 << 20, 1), &REPLACE).expect("put");
+    server.misbehave(Some("GET"), 1, Misdeed::Drip);
+    let some = |errand: &Errand| errand.arrived_bytes() > 0;
+    let (answer, after) = stopped_when(some, || store.get(&key("packs/a"), None));
+    assert_eq!(kind(answer), ErrorKind::Stopped);
+    assert!(after < AT_ONCE, "in the middle of a body: after {after:?}");
 }

@@ -73,7 +73,7 @@ fn look(root: &RootDir, row: &ManagedRow, space: MarkerSpace) -> io::Result<Foun
     Ok(match glance {
         Glance::Sure(Placement::Resident) if empty => Found::Lost,
         Glance::Sure(Placement::Resident) => Found::Resident,
-        Glance::Sure(Placement::Corrupt(_)) => Found::Corrupt,
+        Glance::Sure(Placement::Corrupt { .. }) => Found::Corrupt,
         Glance::Sure(Placement::Foreign(_)) => Found::Foreign,
         _ if is_other => Found::Other,
         Glance::Sure(Placement::Filling(_)) => Found::Filling,
