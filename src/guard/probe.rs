@@ -19,7 +19,7 @@ use super::worker::Outcome;
 use crate::ids::ContentId;
 use crate::os::child::{self, ChildProcess, Fork};
 use crate::os::fanotify::Group;
-use crate::os::{blocks, file_ident, process};
+use crate::os::{blocks, file_ident};
 use crate::recall::Filled;
 use crate::stub::{self, Marker, MarkerSpace};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -209,7 +209,9 @@ struct Probe<'r> {
 impl<'r> Probe<'r> {
     fn make(root: &'r Root, number: u8) -> Result<Self, Unproven> {
         let failed = |source| Unproven::Make { path: root.row.path.clone(), source };
-        let name = format!(".hsm-guard-probe-{}-{number}", process::pid());
+        let name = format!(".hsm-guard-probe-{number}");
+        // A guard that was killed over its proof has left one.
+        let _ = rustix::fs::unlinkat(root.dir(), name.as_str(), AtFlags::empty());
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(root.dir(), name.as_str(), flags, Mode::RUSR | Mode::WUSR)

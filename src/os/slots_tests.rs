@@ -45,6 +45,19 @@ fn who_adopts_the_table_finds_what_is_owed() {
     assert_eq!(adopted.take(&first), Some(owed[0].0));
 }
 
+/// A guard is forked by its keeper, which has not seen what the one before took.
+#[test]
+fn a_slot_that_another_process_took_is_not_given_again() {
+    let keepers = SlotTable::create(2).expect("create");
+    let of_the_dead = SlotTable::adopt(duplicate(&keepers)).expect("adopt");
+    of_the_dead.take(&entry(7)).expect("room");
+    keepers.reclaim();
+    keepers.take(&entry(8)).expect("one is free");
+    assert_eq!(keepers.take(&entry(9)), None);
+    let owed: HashSet<i32> = keepers.in_use().iter().map(|(_, entry)| entry.event).collect();
+    assert_eq!(owed, HashSet::from([7, 8]));
+}
+
 #[test]
 fn a_half_written_slot_is_nobodys() {
     let table = SlotTable::create(1).expect("create");

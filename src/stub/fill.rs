@@ -22,6 +22,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A stub that is being filled.
 #[derive(Debug)]
@@ -30,9 +31,15 @@ pub struct Filler {
     space: MarkerSpace,
     marker: Marker,
     saved: Saved,
+    /// Bytes written, by all threads.
+    written: AtomicU64,
     /// The marker is gone; nothing may be undone any more.
     done: bool,
 }
+
+/// After so many bytes the file is flushed while it is written: the wait at the
+/// end stays short, and who watches sees that the work goes on.
+const FLUSH_BYTES: u64 = 256 << 20;
 
 /// Begins to fill the stub `file`, whose marker was read as `marker`; `data`
 /// are the ranges that will be written, all else stays a hole. Space for them
@@ -56,7 +63,8 @@ pub fn begin_fill(
     let stat = statx_fd(&file).map_err(Error::Inspect)?;
     require_suitable(&file, &stat, space)?;
     let saved = Saved::of(&file, &stat)?;
-    let filler = Filler { file: writable(file)?, space, marker, saved, done: false };
+    let (file, written) = (writable(file)?, AtomicU64::new(0));
+    let filler = Filler { file, space, marker, saved, written, done: false };
     filler.set_flag()?;
     filler.reserve(data)?;
     Ok(filler)
@@ -95,7 +103,14 @@ impl Filler {
         let failed = |source| Error::Write { offset, length: bytes.len(), source };
         self.require_inside(offset, bytes.len() as u64).map_err(failed)?;
         fault::effect("stub.pwrite").map_err(failed)?;
-        self.file.write_all_at(bytes, offset).map_err(failed)
+        self.file.write_all_at(bytes, offset).map_err(failed)?;
+        let length = bytes.len() as u64;
+        let before = self.written.fetch_add(length, Ordering::Relaxed);
+        if before / FLUSH_BYTES != (before + length) / FLUSH_BYTES {
+            fault::effect("stub.fdatasync").map_err(Error::Sync)?;
+            self.file.sync_data().map_err(Error::Sync)?;
+        }
+        Ok(())
     }
 
     /// The file must never grow by a recall.
