@@ -213,7 +213,6 @@ fn stress(kind: FsKind) {
 /// In the end every file has its last version: through the guard, and on the
 /// disk without it.
 fn all_is_there(guarded: &mut Guarded, shared: &Shared, kind: FsKind) {
-    Ran::within(PATIENCE, &mut guarded.sandbox.command(["verify", "--data"])).succeeds();
     // Guards died before they could record what they had recalled; a run waits a
     // minute for such a record before it looks for itself.
     let later = Clock::system().now_ns() + 600_000_000_000;
@@ -224,6 +223,7 @@ fn all_is_there(guarded: &mut Guarded, shared: &Shared, kind: FsKind) {
         (stubs.count() == FILES).then_some(())
     };
     until(PATIENCE, settled).unwrap_or_else(|| panic!("{kind:?}: not all become stubs"));
+    Ran::within(PATIENCE, &mut guarded.sandbox.command(["verify", "--data"])).succeeds();
     guarded.on_names("recall", &["-r"], &[""]).succeeds();
     guarded.stop(&[]).succeeds();
     assert!(guarded.ends_within(PATIENCE), "{kind:?}: it does not end without stubs");
