@@ -10,6 +10,7 @@
 
 use super::inodes::Inodes;
 use super::slots::Slots;
+use crate::clock::Stopwatch;
 use crate::os::fanotify::Pending;
 use crate::os::process;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -24,6 +25,10 @@ const BUFFER_BYTES: usize = 4096;
 /// How long it may be before the reader shows that it is alive.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
+/// After an event the next is looked for this long without sleeping: who walks
+/// through cold files opens one after the other, and waking up takes longer than
+/// answering.
+const SPIN: Duration = Duration::from_micros(50);
 /// Between two looks whether fewer wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -46,6 +51,7 @@ pub struct Told {
 pub fn run(inodes: &Inodes, slots: &Slots, most_waiting: usize, told: &Told) {
     let own_pid = process::pid() as i32;
     let mut buffer = AlignedBuffer([0; BUFFER_BYTES]);
+    let mut last: Option<Stopwatch> = None;
     while !told.stop.load(Ordering::Relaxed) {
         told.turns.fetch_add(1, Ordering::Relaxed);
         if Pending::count() >= most_waiting {
@@ -54,7 +60,8 @@ pub fn run(inodes: &Inodes, slots: &Slots, most_waiting: usize, told: &Told) {
             std::thread::sleep(PAUSE);
             continue;
         }
-        if !wait(inodes) {
+        let hot = last.is_some_and(|last| last.elapsed() < SPIN);
+        if !hot && !wait(inodes) {
             continue;
         }
         let quiet = inodes.reading.lock().expect("no holder of the lock panics");
@@ -63,6 +70,12 @@ pub fn run(inodes: &Inodes, slots: &Slots, most_waiting: usize, told: &Told) {
         drop(quiet);
         if !matches!(done, Ok(None)) {
             told.misread.fetch_add(1, Ordering::Relaxed);
+        }
+        if !read.is_empty() {
+            last = Some(Stopwatch::start());
+        } else if hot {
+            // Whoever takes a lease needs the lock in between.
+            (0..64).for_each(|_| std::hint::spin_loop());
         }
         for pending in read {
             match pending {
