@@ -6,8 +6,12 @@
 //! store is down keeps watching, and denies.
 
 use super::admission::Admission;
+use super::job::Job;
 use crate::chunk::Protection;
+use crate::clock::Clock;
 use crate::ids::{NodeId, StoreId};
+use crate::monitor::Stop;
+use crate::site::{Custody, Site};
 use crate::state::StateDb;
 use crate::store::{Capabilities, Store};
 use std::error::Error;
@@ -61,6 +65,37 @@ impl Shared {
         }
         let opened = Arc::new(self.access.store()?);
         Ok(Arc::clone(self.known().get_or_insert(opened)))
+    }
+
+    /// What an operation of the guard works with. Its progress, and what comes
+    /// from the store for it, is `job`'s.
+    pub fn site<'a>(
+        &'a self,
+        store: &'a OpenStore,
+        state: StateDb,
+        job: &'a Job,
+        stop: Stop,
+        custody: &'a dyn Custody,
+        clock: Clock,
+    ) -> Site<'a> {
+        Site {
+            state,
+            state_path: self.access.state_path(),
+            store: &*store.store,
+            capabilities: store.capabilities,
+            protection: &store.protection,
+            store_id: store.store_id,
+            node_id: store.node_id,
+            monitor: job,
+            errand: job.errand.with_stop(stop.clone()),
+            stop,
+            clock,
+            workers: self.access.workers(),
+            memory_bytes: 0,
+            connections: self.access.connections(),
+            custody,
+            guard: None,
+        }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Option<Arc<OpenStore>>> {

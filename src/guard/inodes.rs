@@ -129,60 +129,47 @@ impl Inodes {
     /// Decides about one event: lets it in, or keeps it until the file is
     /// whole. `remember` is called before it is kept.
     pub fn admit(&self, pending: Pending, remember: impl FnOnce(&mut Pending, Inode, &Handle)) {
-        match self.decide(pending, remember) {
-            Ok(Some(pending)) => pending.allow(),
-            Ok(None) => {}
-            Err((pending, _)) => pending.deny(libc::EIO),
+        if let Some(pending) = self.decide(pending, remember) {
+            pending.allow();
         }
     }
 
-    /// `Some` is to be let in.
+    /// `Some` is to be let in. One that cannot be judged is dropped, which
+    /// denies it with `EIO`.
     fn decide(
         &self,
         mut pending: Pending,
         remember: impl FnOnce(&mut Pending, Inode, &Handle),
-    ) -> Result<Option<Pending>, (Pending, io::Error)> {
-        let Some(file) = pending.file() else { return Ok(None) };
-        let stat = match rustix::fs::fstat(file) {
-            Ok(stat) => stat,
-            Err(errno) => return Err((pending, errno.into())),
-        };
+    ) -> Option<Pending> {
+        let file = pending.file()?;
+        let stat = rustix::fs::fstat(file).ok()?;
         let inode = Inode { dev: stat.st_dev, ino: stat.st_ino };
         let mut table = self.lock();
         if let Some(entry) = table.get_mut(&inode) {
             if matches!(entry.stage, Stage::Secluded | Stage::CalledOff) {
                 entry.stage = Stage::CalledOff;
-                return Ok(Some(pending));
+                return Some(pending);
             }
             remember(&mut pending, inode, &entry.handle);
             entry.waiters.push(Waiter::new(pending, now_ms(self.clock)));
-            return Ok(None);
+            return None;
         }
-        match is_marked(file) {
-            Ok(false) => {
-                // A file without blocks may be the copy of a stub that is just
-                // being made, its marker still to come: it stays watched.
-                let has_data = stat.st_blocks > 0;
-                if has_data && self.may_ignore.load(Ordering::Relaxed) {
-                    // Best effort: without the mark the next event comes again.
-                    let _ = self.group.ignore_file(file);
-                }
-                Ok(Some(pending))
+        if !is_marked(file).ok()? {
+            // A file without blocks may be the copy of a stub that is just being
+            // made, its marker still to come: it stays watched.
+            if stat.st_blocks > 0 && self.may_ignore() {
+                // Best effort: without the mark the next event comes again.
+                let _ = self.group.ignore_file(file);
             }
-            Ok(true) => {
-                let handle = match Handle::of(file) {
-                    Ok(handle) => handle,
-                    Err(error) => return Err((pending, error)),
-                };
-                remember(&mut pending, inode, &handle);
-                let waiter = Waiter::new(pending, now_ms(self.clock));
-                table.insert(inode, self.wanted(handle, vec![waiter]));
-                drop(table);
-                self.call_porter(inode);
-                Ok(None)
-            }
-            Err(error) => Err((pending, error)),
+            return Some(pending);
         }
+        let handle = Handle::of(file).ok()?;
+        remember(&mut pending, inode, &handle);
+        let waiter = Waiter::new(pending, now_ms(self.clock));
+        table.insert(inode, self.wanted(handle, vec![waiter]));
+        drop(table);
+        self.call_porter(inode);
+        None
     }
 
     /// Programs that waited when the guard before this one died.

@@ -38,9 +38,8 @@ pub struct Told {
     /// Rises at least with each tick.
     pub turns: AtomicU64,
     /// Events that the kernel denied by itself because it could make no
-    /// descriptor for them, and the errno of the last.
+    /// descriptor for them.
     pub refused_by_kernel: AtomicU64,
-    pub last_errno: AtomicU64,
     /// Reads that brought something which is no event, or failed.
     pub misread: AtomicU64,
     /// Ends the thread.
@@ -83,9 +82,8 @@ pub fn run(inodes: &Inodes, slots: &Slots, most_waiting: usize, told: &Told) {
                 Ok(pending) => inodes.admit(pending, |pending, inode, handle| {
                     slots.note(pending, inode, handle);
                 }),
-                Err(errno) => {
+                Err(_) => {
                     told.refused_by_kernel.fetch_add(1, Ordering::Relaxed);
-                    told.last_errno.store(errno as u64, Ordering::Relaxed);
                 }
             }
         }

@@ -17,7 +17,7 @@
 //! | recorder | what to write down | is waited for |
 //! | service | other `hsm` processes | touches an inode without custody |
 
-use super::access::{Access, Shared};
+use super::access::{Access, Shared, Trouble};
 use super::deadlines::Deadlines;
 use super::inodes::Inodes;
 use super::porter::Porter;
@@ -142,8 +142,6 @@ pub fn serve(inheritance: Inheritance, keeper: UnixStream, prove: bool) -> ! {
         }
     }
 }
-
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 fn start(
     inheritance: Inheritance,

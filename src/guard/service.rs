@@ -7,6 +7,7 @@
 //! the next one must not mend what is still being done. The work is done by the
 //! very operations that run without a guard, with the table as their custody.
 
+use super::access::Trouble;
 use super::custody::Custodian;
 use super::job::Job;
 use super::protocol::{Exposed, Reply, Request, VERSION, WatchedRoot, receive, send};
@@ -27,8 +28,6 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-
-type Trouble = Box<dyn Error + Send + Sync>;
 
 /// Accepts until the process ends.
 pub fn run(guarding: &Arc<Guarding>, listener: &UnixListener) {
@@ -152,28 +151,12 @@ impl<'g> Connection<'g> {
         let _turn = turn.lock().expect("no holder panics");
         let dir = self.root_dir(root)?;
         let store = self.guarding.shared.store()?;
-        let access = &self.guarding.shared.access;
         let custodian = Custodian { inodes: &self.guarding.inodes, job: Arc::clone(&self.job) };
         let job = Arc::clone(&self.job);
         self.job.begin();
-        let mut site = Site {
-            state: self.take_state()?,
-            state_path: access.state_path(),
-            store: &*store.store,
-            capabilities: store.capabilities,
-            protection: &store.protection,
-            store_id: store.store_id,
-            node_id: store.node_id,
-            monitor: &*job,
-            stop: self.guarding.stop.clone(),
-            errand: job.errand.with_stop(self.guarding.stop.clone()),
-            clock: self.guarding.clock,
-            workers: access.workers(),
-            memory_bytes: 0,
-            connections: access.connections(),
-            custody: &custodian,
-            guard: None,
-        };
+        let (state, clock) = (self.take_state()?, self.guarding.clock);
+        let stop = self.guarding.stop.clone();
+        let mut site = self.guarding.shared.site(&store, state, &job, stop, &custodian, clock);
         let done = work(&mut site, &dir);
         self.state = Some(site.state);
         done

@@ -8,14 +8,14 @@
 use super::access::{Shared, Trouble};
 use super::admission::Admission;
 use super::inodes::{Inodes, Task};
-use super::job::{Job, now_ms};
+use super::job::now_ms;
 use super::recorder::Record;
 use super::waiter::Waiter;
 use super::watched::Watched;
 use crate::clock::Clock;
 use crate::os::owner_write;
 use crate::recall::{self, FileError, Filled};
-use crate::site::{Catalog, Leases, Site};
+use crate::site::{Catalog, Leases};
 use crate::state::StateDb;
 use crossbeam_channel::{Receiver, Sender};
 use std::fs::File;
@@ -121,27 +121,10 @@ fn fill(
             return Outcome::Unavailable(trouble);
         }
     };
-    let job: &Job = &task.job;
-    let access = &bench.shared.access;
-    let mut site = Site {
-        state: known,
-        state_path: access.state_path(),
-        store: &*store.store,
-        capabilities: store.capabilities,
-        protection: &store.protection,
-        store_id: store.store_id,
-        node_id: store.node_id,
-        monitor: job,
-        stop: job.stop.clone(),
-        errand: job.errand.clone(),
-        clock: bench.clock,
-        workers: access.workers(),
-        memory_bytes: 0,
-        connections: access.connections(),
-        // The inode is ours by its entry in the table.
-        custody: &Leases,
-        guard: None,
-    };
+    // The inode is ours by its entry in the table.
+    let (job, custody) = (&task.job, &Leases);
+    let stop = job.stop.clone();
+    let mut site = bench.shared.site(&store, known, job, stop, custody, bench.clock);
     let filled = recall::fill(&mut site, &mut Catalog::default(), file, &task.name);
     *state = Some(site.state);
     match filled {

@@ -163,8 +163,9 @@ fn options(field: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(field).split(',').map(str::to_owned).collect()
 }
 
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &[u8]) -> OsString {
+/// Space, tab, newline and backslash are written as three octal digits, by the
+/// kernel and in fstab(5).
+pub fn unescape(field: &[u8]) -> OsString {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {

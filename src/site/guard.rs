@@ -84,7 +84,7 @@ pub enum GuardError {
 }
 
 /// An error and what caused it, outermost first.
-pub fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut causes = vec![error.to_string()];
     let mut next = error.source();
     while let Some(cause) = next {

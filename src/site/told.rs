@@ -3,7 +3,7 @@
 //! What is told about a file must read the same whether this process worked on
 //! it or the guard did.
 
-use super::guard::Failure;
+use super::guard::{Failure, causes};
 use crate::os::relpath::RelPath;
 use std::error::Error;
 use std::fmt;
@@ -29,13 +29,7 @@ impl Error for Told {
 
 impl Failure {
     pub fn new(path: &RelPath, doing: &str, error: &dyn Error) -> Self {
-        let mut causes = vec![error.to_string()];
-        let mut next = error.source();
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
-        Self { path: path.clone(), doing: doing.to_owned(), causes }
+        Self { path: path.clone(), doing: doing.to_owned(), causes: causes(error) }
     }
 
     /// The error, to be told like one of this process.
