@@ -223,7 +223,32 @@ impl Inodes {
         if entry.waiters.iter().any(|waiter| waiter.vetted) {
             return true;
         }
-        let again = !entry.waiters.is_empty();
+        self.put_back(table, inode);
+        false
+    }
+
+    /// A worker takes a queued inode up. Not if everybody who was looked at has been
+    /// denied meanwhile: a recall that nobody waits for is stopped by nobody, and a
+    /// store that hangs would keep the worker for it.
+    pub fn begin(&self, inode: Inode) -> Option<Task> {
+        let mut table = self.lock();
+        let entry = table.get_mut(&inode).filter(|entry| entry.stage == Stage::Queued)?;
+        if !entry.waiters.iter().any(|waiter| waiter.vetted) {
+            self.put_back(table, inode);
+            return None;
+        }
+        entry.stage = Stage::Recalling;
+        entry.job.begin();
+        let name = entry.waiters.first().map(Waiter::name).unwrap_or_default();
+        let event_file = entry.waiters.iter().find_map(|waiter| waiter.pending.file());
+        let event_file = event_file.and_then(|file| file.try_clone().ok());
+        Some(Task { inode, handle: entry.handle, job: Arc::clone(&entry.job), name, event_file })
+    }
+
+    /// A queued inode without a program that may recall it: whoever came in the
+    /// meantime is looked at first, and with nobody it leaves the table.
+    fn put_back(&self, mut table: MutexGuard<'_, HashMap<Inode, Entry>>, inode: Inode) {
+        let again = table.get(&inode).is_some_and(|entry| !entry.waiters.is_empty());
         if again {
             drop(table);
             self.call_porter(inode);
@@ -232,19 +257,6 @@ impl Inodes {
             drop(table);
             self.changed.notify_all();
         }
-        false
-    }
-
-    /// A worker takes a queued inode up.
-    pub fn begin(&self, inode: Inode) -> Option<Task> {
-        let mut table = self.lock();
-        let entry = table.get_mut(&inode).filter(|entry| entry.stage == Stage::Queued)?;
-        entry.stage = Stage::Recalling;
-        entry.job.begin();
-        let name = entry.waiters.first().map(Waiter::name).unwrap_or_default();
-        let event_file = entry.waiters.iter().find_map(|waiter| waiter.pending.file());
-        let event_file = event_file.and_then(|file| file.try_clone().ok());
-        Some(Task { inode, handle: entry.handle, job: Arc::clone(&entry.job), name, event_file })
     }
 
     /// The inode leaves the table; who waited for it is returned, to be
@@ -455,6 +467,30 @@ mod tests {
         assert_eq!(bench.inodes.unvetted(INODE).len(), 1);
         assert!(!bench.inodes.vetted(INODE, vec![]));
         assert!(bench.seclude(), "it is free");
+    }
+
+    #[test]
+    fn a_recall_that_nobody_waits_for_any_more_is_not_begun() {
+        let bench = Bench::new();
+        bench.comes();
+        assert!(bench.inodes.vetted(INODE, vec![]), "a worker is to have it");
+        assert_eq!(bench.inodes.take_overdue(|_, _| true).len(), 1);
+        assert!(bench.inodes.begin(INODE).is_none());
+        assert!(bench.seclude(), "it has left the table");
+    }
+
+    #[test]
+    fn who_comes_after_all_others_were_denied_is_looked_at_first() {
+        let bench = Bench::new();
+        bench.comes();
+        bench.inodes.vetted(INODE, vec![]);
+        bench.inodes.take_overdue(|_, _| true);
+        bench.comes();
+        bench.inodes.lock().get_mut(&INODE).expect("queued").waiters[0].vetted = false;
+        assert_eq!(bench.calls.try_iter().count(), 1);
+        assert!(bench.inodes.begin(INODE).is_none());
+        assert_eq!(bench.calls.try_iter().collect::<Vec<_>>(), [INODE]);
+        assert_eq!(bench.inodes.unvetted(INODE).len(), 1);
     }
 
     #[test]
