@@ -9,6 +9,7 @@
 //! point of the log a single query.
 
 mod apply;
+mod checkpoint;
 mod contents;
 mod error;
 mod nodes;
@@ -18,9 +19,12 @@ mod snapshots;
 mod versions;
 
 #[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
 mod tests;
 
 pub use apply::Applied;
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;

@@ -69,7 +69,7 @@ impl CatalogLog {
         Ok(Self {
             store_id: site.store_id,
             node_id: site.node_id,
-            session: format!("{}-{}", process::boot_id(), process::pid()),
+            session: session_name(),
             begun: false,
             conditional_create: site.capabilities.conditional_create,
             next_seq: head.next_seq,
@@ -132,6 +132,13 @@ impl CatalogLog {
         self.prev = Some(appended.hash);
         Ok(appended)
     }
+}
+
+/// A name that no other run has, also not one in another container of this machine,
+/// which has the same boot and may have the same pid.
+fn session_name() -> String {
+    let random = NodeId::fresh().to_string();
+    format!("{}-{}-{}", process::boot_id(), process::pid(), &random[..8])
 }
 
 /// Puts one segment and reads it back. [`Error::Fenced`] where there is one already.

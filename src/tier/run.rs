@@ -15,7 +15,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, PolicySet};
-use crate::site::{Guard, Site};
+use crate::site::{Guard, Site, checkpoint};
 use crate::state::{RootRow, StateDb};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -71,6 +71,12 @@ pub fn run(
         stats.uploaded = runner.upload(stats.pressure)?;
     }
     crate::fault::point("tier.uploaded");
+    if job.upload && !runner.site.stop.requested() {
+        let wrote = stats.uploaded.segments > 0;
+        if let Err(error) = checkpoint::write_if_due(runner.site, wrote) {
+            runner.site.monitor.notice(&format!("no checkpoint was written: {error}"));
+        }
+    }
     if job.stub && !runner.site.stop.requested() {
         stats.stubbed = runner.stub(stats.pressure)?;
     }
