@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("adopt", 4),
     ("verify", 4),
     ("restore", 4),
+    ("export", 4),
     ("gc", 4),
     ("demo", 4),
     ("site", 3),
