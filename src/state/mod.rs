@@ -21,6 +21,7 @@
 
 mod adopted;
 mod bitmap;
+mod collections;
 mod contents;
 mod digest;
 mod entries;

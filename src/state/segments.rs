@@ -109,6 +109,22 @@ impl StateDb {
         })
     }
 
+    /// Records a durable segment that makes nothing else true here.
+    pub fn note_segment(&mut self, seq: u64, hash: [u8; 32], now_ns: i64) -> Result<()> {
+        self.write(COMMITTING, |tx| {
+            let next = head(tx)?.next_seq;
+            if seq != next {
+                return Err(Error::WrongSegment { given: seq, next });
+            }
+            tx.execute(
+                "INSERT INTO segment (seq, hash, committed_ns) VALUES (?1, ?2, ?3)",
+                (signed(seq), hash, now_ns),
+            )
+            .during(COMMITTING)?;
+            Ok(())
+        })
+    }
+
     /// Of these directories, those that the catalog does not have as the last
     /// scan saw them.
     pub fn uncatalogued_dirs(&self, root: RootId, dirs: &[RelPath]) -> Result<Vec<RelPath>> {
