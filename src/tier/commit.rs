@@ -340,7 +340,9 @@ impl<'a> Committer<'a> {
                 collect_parents(path.as_bytes(), &mut parents);
                 records.push(Record::File(Box::new(described.record(self.root, None))));
             }
-            dirs.iter().for_each(|path| drop(parents.remove(path.as_bytes())));
+            for path in &dirs {
+                parents.remove(path.as_bytes());
+            }
             self.announce(site)?;
             let mut done = self.directories(site, parents, &mut records)?;
             done.extend(dirs);
