@@ -15,6 +15,7 @@
 //! | 0 | `os`, `document`, `ids`, `monitor`, `errand`, `units`, `clock`, `fault` |
 
 pub mod adopt;
+pub mod catalog;
 pub mod chunk;
 pub mod cli;
 pub mod clock;

@@ -28,11 +28,13 @@ const FLOORS: &[(&str, u8)] = &[
     ("adopt", 4),
     ("verify", 4),
     ("restore", 4),
+    ("rebuild", 4),
     ("export", 4),
     ("gc", 4),
     ("demo", 4),
     ("site", 3),
     ("state", 2),
+    ("catalog", 2),
     ("store", 2),
     ("stub", 2),
     ("scan", 2),
@@ -108,7 +110,7 @@ fn unsafe_code_lives_in_os() {
 }
 
 #[test]
-fn sql_lives_in_state() {
+fn sql_lives_in_state_and_catalog() {
     check(rules::sql);
 }
 

@@ -183,7 +183,7 @@ fn a_tree_comes_back_from_the_bucket_alone() {
     };
     let target = Some(Name::from_bytes(b"../nowhere/\xff"));
     store.segment(&[
-        Record::Open { session: "s".to_owned() },
+        Record::Open { session: "s".to_owned(), host: None },
         entry(record(b"d/old", 'f', Some(&old))),
         entry(record(b"d/changed", 'f', Some(&old))),
         entry(record(b"d/back", 'f', Some(&old))),
@@ -272,8 +272,16 @@ fn a_checkpoint_replaces_the_segments_before_it() {
     store.segment(&[entry(record(b"b", 'f', Some(&one)))]);
     let part = |part: u32, upto_hash: Option<[u8; 32]>, path: &[u8]| {
         let (upto, parts, written_ns) = (2, 2, 1);
-        let header =
-            CheckpointHeader { store: STORE, node: NODE, upto, upto_hash, part, parts, written_ns };
+        let header = CheckpointHeader {
+            store: STORE,
+            node: NODE,
+            upto,
+            upto_hash,
+            part,
+            parts,
+            ack_gen: 0,
+            written_ns,
+        };
         let records = [entry(record(path, 'f', Some(&one)))];
         encode_checkpoint(&header, &records, &Protection::Plain).expect("writes")
     };

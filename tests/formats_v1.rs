@@ -153,6 +153,7 @@ fn records() -> Vec<Record> {
         kind: "small".to_owned(),
         class: None,
         bytes: plain_pack().len() as u64,
+        proof: None,
         chunks: parse_index(&plain_pack()).expect("an index"),
     };
     let full = FileRecord {
@@ -173,7 +174,7 @@ fn records() -> Vec<Record> {
         when_ns: 5,
     };
     vec![
-        Record::Open { session: "boot-1".to_owned() },
+        Record::Open { session: "boot-1".to_owned(), host: None },
         Record::Pack(Box::new(pack)),
         Record::File(Box::new(file(&name(""), 'd', None))),
         Record::File(Box::new(full)),
@@ -204,6 +205,7 @@ fn checkpoint_header() -> CheckpointHeader {
         upto_hash: Some([0xcd; 32]),
         part: 0,
         parts: 1,
+        ack_gen: 0,
         written_ns: WRITTEN_NS,
     }
 }

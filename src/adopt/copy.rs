@@ -53,7 +53,7 @@ fn place(
 ) -> Result<Option<(PackId, ChunkSlot)>, Error> {
     match site.state.find_chunks(&[id])?.pop().flatten() {
         Some(place) => Ok(Some((place.pack, place.slot))),
-        None => Ok(catalog.chunk(site, &id)?),
+        None => Ok(catalog.chunk(site, &id, &|_| false)?),
     }
 }
 

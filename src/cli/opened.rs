@@ -11,12 +11,12 @@ use super::key_file;
 use crate::chunk::{Chunking, Protection};
 use crate::config::Config;
 use crate::errand::Errand;
-use crate::ids::StoreId;
+use crate::ids::{NodeId, StoreId};
 use crate::manifest::StoreDescriptor;
 use crate::os::process;
 use crate::site::{Ground, Guard, Leases, Site};
-use crate::state::RootRow;
-use crate::store::{self, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
+use crate::state::{RootRow, StateDb};
+use crate::store::{self, Capabilities, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
 use std::path::Path;
 
 /// Whether a command writes the catalog. This node's log has one writer at a
@@ -65,6 +65,51 @@ pub fn with_site<T>(
         guard: guard.as_mut().map(|guard| guard as &mut dyn Guard),
     };
     work(&mut site)
+}
+
+/// A site for what only reads the store, such as a restore: that of the
+/// configuration, whether or not its state DB is still there, or that of `url` on a
+/// machine that may know nothing else. No root is locked. Without a state DB of this
+/// server an empty one is made for this run.
+pub fn with_reading_site<T>(
+    context: &Context,
+    url: Option<&str>,
+    key: Option<&Path>,
+    work: impl FnOnce(&mut Site<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Some(url) = url else {
+        let config = context.config()?;
+        if context::state_file(&config.state_dir).try_exists().unwrap_or(true) {
+            return with_site(context, &config, &[], Catalog::Untouched, work);
+        }
+        let key = config.encryption.as_ref().map(|section| section.key_file.as_path());
+        return with_reading_site(context, Some(&config.store.url), key, work);
+    };
+    with_store(context, url, key, |store, protection, store_id| {
+        let dir = tempfile::tempdir().map_err(Error::io("make", &std::env::temp_dir()))?;
+        let state_path = context::state_file(dir.path());
+        let node_id = NodeId::fresh();
+        let state = StateDb::create(&state_path, store_id, node_id, context.now_ns())?;
+        let cores = process::available_cores();
+        work(&mut Site {
+            store_id,
+            node_id,
+            state_path,
+            state,
+            store,
+            capabilities: Capabilities::default(),
+            protection,
+            monitor: &context.progress,
+            stop: context.stop.clone(),
+            errand: Errand::new(context.stop.clone()),
+            clock: context.clock,
+            workers: cores,
+            memory_bytes: 256 << 20,
+            connections: 8,
+            custody: &Leases,
+            guard: None,
+        })
+    })
 }
 
 /// The same without the store, for what only looks at the tree.

@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
-use crate::site::GuardError;
+use crate::site::{GuardError, log};
 use crate::{adopt, manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
@@ -139,10 +139,11 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
                 "start a recall guard for this root, or set unguarded = true in the policy, which \
                  accepts that a program that opens a stub before hsm recall reads zeros"
             }
-            Tier::Fenced { .. } => {
-                "hsm init with another --state-dir, which makes this server a new writer"
+            Tier::Log(log::Error::Fenced { .. })
+            | Tier::OtherHost { .. }
+            | Tier::Retired { .. } => {
+                "hsm nodes renew, which makes this server a node of its own in the store"
             }
-            Tier::CollectionRunning { .. } => "the newer hsm on this server too",
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
             _ => return None,

@@ -18,6 +18,29 @@ pub const PACKS: &str = "packs/";
 /// Prefix of all nodes.
 pub const NODES: &str = "nodes/";
 
+/// Prefix of what collectors and writers tell each other.
+pub const COLLECTIONS: &str = "gc/";
+
+/// The plan of a garbage collection: what it condemned.
+pub fn collection_key(generation: u64) -> String {
+    format!("{COLLECTIONS}{generation:016x}.plan")
+}
+
+/// What the collection deleted in the end.
+pub fn collected_key(generation: u64) -> String {
+    format!("{COLLECTIONS}{generation:016x}.done")
+}
+
+/// The generation that `key` names, and whether it is that of a collection
+/// which has ended; `None` for any other object.
+pub fn parse_collection_key(key: &str) -> Option<(u64, bool)> {
+    let (digits, suffix) = key.strip_prefix(COLLECTIONS)?.split_once('.')?;
+    let generation = u64::from_str_radix(digits, 16).ok()?;
+    let ended = suffix == "done";
+    let same = if ended { collected_key(generation) } else { collection_key(generation) };
+    (same == key).then_some((generation, ended))
+}
+
 pub fn store_descriptor() -> String {
     "hsm-store.json".to_owned()
 }
@@ -81,6 +104,9 @@ mod tests {
         let checkpoint = checkpoint_key(NODE, 26, 1);
         assert!(checkpoint.ends_with("/checkpoint/000000000000001a-00000001"));
         assert_eq!(parse_checkpoint_key(&checkpoint), Some((NODE, 26, 1)));
+        assert_eq!(collection_key(26), "gc/000000000000001a.plan");
+        assert_eq!(parse_collection_key(&collection_key(26)), Some((26, false)));
+        assert_eq!(parse_collection_key(&collected_key(26)), Some((26, true)));
     }
 
     #[test]
@@ -91,6 +117,9 @@ mod tests {
             "packs/",
             "packs/00/x",
             "hsm-store.json",
+            "gc/1.plan",
+            "gc/0000000000000001.plan.done",
+            "gc/0000000000000001.other",
             "nodes//log/0",
             &pack.replace("packs/09", "packs/0a"),
             &format!("{pack}x"),
@@ -101,6 +130,7 @@ mod tests {
             assert_eq!(parse_pack_key(key), None, "{key}");
             assert_eq!(parse_segment_key(key), None, "{key}");
             assert_eq!(parse_checkpoint_key(key), None, "{key}");
+            assert_eq!(parse_collection_key(key), None, "{key}");
         }
     }
 }

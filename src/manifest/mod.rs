@@ -10,6 +10,7 @@
 //! lists add up, a content has the id it claims. The same checks run before a
 //! record is written: a segment that could not be read back is never made.
 
+pub mod collection;
 mod content;
 mod copy;
 mod descriptor;
@@ -23,13 +24,14 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+pub use collection::{Collected, Collection};
 pub use content::{Content, Piece};
 pub use copy::{MissingProof, PackEvidence, ProofMethod, VerifiedCopy};
 pub use descriptor::{Cipher, StoreDescriptor};
 pub use error::Error;
 pub use lines::MAX_PLAIN_LEN;
 pub use name::Name;
-pub use record::{FileRecord, PackRecord, Record};
+pub use record::{FileRecord, PackProof, PackRecord, Record, snapshot_fault};
 pub use segment::{
     Chain, CheckpointHeader, SegmentHeader, decode_checkpoint, decode_segment, encode_checkpoint,
     encode_segment, segment_hash,

@@ -8,9 +8,10 @@
 //! one; `gone` removes the record of exactly its path.
 
 use super::content::{Content, Piece};
+use super::copy::ProofMethod;
 use super::name::{self, Name};
 use crate::chunk::{ChunkSlot, MAX_CHUNK_LEN};
-use crate::ids::{ContentId, PackId};
+use crate::ids::{ContentId, NodeId, PackId};
 use serde::{Deserialize, Serialize};
 
 /// One line of a catalog object after its header.
@@ -20,6 +21,9 @@ pub enum Record {
     /// A writer begins; until its `close` its packs may be unreferenced.
     Open {
         session: String,
+        /// The writer's host name, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
     },
     Close {
         session: String,
@@ -35,6 +39,38 @@ pub enum Record {
         content: Option<ContentId>,
         when_ns: i64,
     },
+    /// What a superseded record of this log, the one in segment `from_seq` about
+    /// this path, had as its content is needed no more. Final.
+    Expired {
+        root: Name,
+        path: Name,
+        from_seq: u64,
+    },
+    /// A name for this log up to and with the segment `seq`.
+    Snapshot {
+        name: String,
+        seq: u64,
+        at_ns: i64,
+    },
+    /// The snapshot may not be deleted before `until_ns`.
+    Sealed {
+        name: String,
+        until_ns: i64,
+    },
+    Unsnapshot {
+        name: String,
+    },
+    /// Another node ended this log: its owner is lost and writes no more.
+    /// `forget`: what it referred to is needed no more either.
+    Fence {
+        by: NodeId,
+        forget: bool,
+    },
+    /// In a checkpoint only: the records that follow are of this segment.
+    At {
+        seq: u64,
+        written_ns: i64,
+    },
 }
 
 /// A pack and everything in it.
@@ -47,7 +83,17 @@ pub struct PackRecord {
     pub class: Option<String>,
     /// Length of the object.
     pub bytes: u64,
+    /// How its writer had it proven; other nodes rely on that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<PackProof>,
     pub chunks: Vec<ChunkSlot>,
+}
+
+/// A proof as a record states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackProof {
+    pub method: ProofMethod,
+    pub at_ns: i64,
 }
 
 /// Everything a restore needs to know of one path.
@@ -157,14 +203,29 @@ impl Record {
     /// and after it is read.
     pub(super) fn fault(&self) -> Option<String> {
         match self {
-            Self::Open { .. } | Self::Close { .. } => None,
+            Self::Open { .. } | Self::Close { .. } | Self::Fence { .. } | Self::At { .. } => None,
+            Self::Snapshot { name, .. } | Self::Sealed { name, .. } | Self::Unsnapshot { name } => {
+                snapshot_fault(name).map(str::to_owned)
+            }
             Self::Pack(pack) => pack.fault(),
             Self::File(file) => {
                 file.fault().map(|why| format!("{:?} in {:?}: {why}", file.path, file.root))
             }
-            Self::Gone { root, path, .. } => place_fault(root, path).map(str::to_owned),
+            Self::Gone { root, path, .. } | Self::Expired { root, path, .. } => {
+                place_fault(root, path).map(str::to_owned)
+            }
         }
     }
+}
+
+/// Why a snapshot cannot have this name, if it cannot: it is typed by people
+/// and stands in lists.
+pub fn snapshot_fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() || name.len() > 200 {
+        return Some("a snapshot's name has 1 to 200 bytes");
+    }
+    let bad = name.starts_with('-') || name.chars().any(|c| c.is_control() || c == '/');
+    bad.then_some("a snapshot's name has no slash, no control character and no leading hyphen")
 }
 
 /// A root is absolute; a path stays beneath it.
@@ -200,7 +261,8 @@ pub(super) fn parse(line: &[u8]) -> Result<Record, BadLine> {
     let record = match tag.t.as_ref() {
         "file" => serde_json::from_slice(line).map(|file| Record::File(Box::new(file))),
         "pack" => serde_json::from_slice(line).map(|pack| Record::Pack(Box::new(pack))),
-        "open" | "close" | "gone" => serde_json::from_slice(line),
+        "open" | "close" | "gone" | "expired" | "snapshot" | "sealed" | "unsnapshot" | "fence"
+        | "at" => serde_json::from_slice(line),
         other => {
             let why = format!("a record of type {other:?} is unknown; a newer hsm wrote it");
             return Err(BadLine::Record(why));

@@ -46,7 +46,14 @@ pub struct CheckpointHeader {
     /// Counted from 0; a checkpoint counts only when all `parts` are there.
     pub part: u32,
     pub parts: u32,
+    /// Of that segment's header.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ack_gen: u64,
     pub written_ns: i64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A hash as hexadecimal digits or null.

@@ -75,6 +75,7 @@ fn records() -> Vec<Record> {
         kind: "small".to_owned(),
         class: Some("STANDARD_IA".to_owned()),
         bytes: 500,
+        proof: None,
         chunks: vec![slot(1, 120), slot(2, 186)],
     };
     let gone = Record::Gone {
@@ -84,7 +85,7 @@ fn records() -> Vec<Record> {
         when_ns: 99,
     };
     let mut records = vec![
-        Record::Open { session: "boot-17".to_owned() },
+        Record::Open { session: "boot-17".to_owned(), host: None },
         Record::Pack(Box::new(pack)),
         Record::File(Box::new(special("", 'd'))),
         Record::File(Box::new(file("x/report.pdf", content))),
@@ -162,6 +163,7 @@ fn checkpoints_survive_and_are_no_segments() {
         upto_hash: Some([3; 32]),
         part: 0,
         parts: 1,
+        ack_gen: 0,
         written_ns: 7,
     };
     let object = encode_checkpoint(&head, &records(), &Protection::Plain).expect("writes");
@@ -226,15 +228,15 @@ fn what_a_newer_hsm_wrote_is_refused_by_name() {
     flagged[8] = 4;
     assert!(refusal(&flagged).contains("flags 0x04"));
     assert!(refusal(&object(&head_line().replace("\"v\":1", "\"v\":3"))).contains("version 3"));
-    let fence = format!("{}{{\"t\":\"fence\",\"by\":1}}\n", head_line());
-    assert!(refusal(&object(&fence)).contains("line 2: a record of type \"fence\""));
+    let lease = format!("{}{{\"t\":\"lease\",\"by\":1}}\n", head_line());
+    assert!(refusal(&object(&lease)).contains("line 2: a record of type \"lease\""));
 }
 
 #[test]
 fn fields_that_a_later_version_adds_are_ignored() {
     let lines = format!("{}{{\"mood\":[1],\"t\":\"open\",\"session\":\"s\"}}\n", head_line());
     let (_, read) = decode_segment(&object(&lines), &Protection::Plain).expect("reads");
-    assert_eq!(read, [Record::Open { session: "s".to_owned() }]);
+    assert_eq!(read, [Record::Open { session: "s".to_owned(), host: None }]);
 }
 
 #[test]

@@ -7,9 +7,7 @@
 //! that two names reach is taken once.
 
 use super::target::{self, Named, Opened, Opening, Target};
-use super::{
-    Error, FileError, Options, RecallStats, Tell, content_of, error::RESERVE_BYTES, fetch,
-};
+use super::{Error, FileError, Options, RecallStats, Tell, content_of, error::RESERVE_BYTES};
 use crate::ids::FileIdent;
 use crate::manifest::Content;
 use crate::os::blocks;
@@ -17,7 +15,7 @@ use crate::os::relpath::RelPath;
 use crate::os::space::FreeSpace;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Catalog, Held, Site};
+use crate::site::{Catalog, Held, Site, fetch};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{Filler, MarkerSpace};
 use std::collections::HashSet;
@@ -140,7 +138,7 @@ impl<'s> Recall<'_, 's> {
         }
         let filling: Vec<fetch::Filling<'_>> = fills
             .iter()
-            .map(|fill| fetch::Filling { content: &fill.content, filler: &fill.filler })
+            .map(|fill| fetch::Filling { content: &fill.content, sink: &fill.filler })
             .collect();
         let outcomes = fetch::fill_all(self.site, &mut self.catalog, &filling)?;
         self.finish(fills, outcomes, failed)
@@ -238,7 +236,7 @@ impl<'s> Recall<'_, 's> {
     fn finish(
         &mut self,
         fills: Vec<Fill<'s>>,
-        outcomes: Vec<Result<(), FileError>>,
+        outcomes: Vec<Result<(), fetch::FileError>>,
         mut failed: Vec<FileIdent>,
     ) -> Result<(), Error> {
         let together = fills.len() >= FLUSH_TOGETHER;
@@ -254,7 +252,7 @@ impl<'s> Recall<'_, 's> {
                 Ok(()) => filler.finish(content.id()),
                 Err(error) => {
                     drop(filler);
-                    self.fail::<()>(&path, &error);
+                    self.fail::<()>(&path, &error.into());
                     failed.extend(row.map(|row| row.ident));
                     continue;
                 }

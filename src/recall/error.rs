@@ -2,7 +2,7 @@
 //! program sees that opened the file and was refused.
 
 use crate::ids::{ChunkId, ContentId};
-use crate::site::{GuardError, catalog};
+use crate::site::{GuardError, catalog, fetch};
 use crate::units::format_size;
 use crate::{chunk, state, store, stub};
 use std::io;
@@ -123,6 +123,23 @@ fn out_of_room(error: &io::Error) -> i32 {
         io::ErrorKind::QuotaExceeded => libc::EDQUOT,
         io::ErrorKind::ResourceBusy => libc::EBUSY,
         _ => libc::EIO,
+    }
+}
+
+impl From<fetch::FileError> for FileError {
+    fn from(error: fetch::FileError) -> Self {
+        match error {
+            fetch::FileError::ChunkLost(id) => Self::ChunkLost(id),
+            fetch::FileError::Store(error) => Self::Store(error),
+            fetch::FileError::Chunk(error) => Self::Chunk(error),
+            fetch::FileError::Catalog(error) => Self::Catalog(error),
+            fetch::FileError::Shared(text) => Self::Conflict(text),
+            fetch::FileError::Stopped => Self::Stopped,
+            fetch::FileError::Sink(error) => match error.downcast::<stub::Error>() {
+                Ok(error) => Self::Stub(*error),
+                Err(error) => Self::Conflict(error.to_string()),
+            },
+        }
     }
 }
 

@@ -7,11 +7,11 @@
 
 use super::error::RESERVE_BYTES;
 use super::target::{Look, is_half_way, is_vouched, look, restore_mtime};
-use super::{FileError, content_of, fetch, residue};
+use super::{FileError, content_of, residue};
 use crate::os::quota::{self, Room};
 use crate::os::space::FreeSpace;
 use crate::os::stat::{Stat, statx_fd};
-use crate::site::{Catalog, Site};
+use crate::site::{Catalog, Site, fetch};
 use crate::state::ManagedRow;
 use crate::stub::{Marker, MarkerSpace, begin_fill};
 use std::fs::File;
@@ -66,9 +66,9 @@ pub fn fill(
         restore_mtime(&file, &row)?;
     }
     let filler = begin_fill(file, space, &marker, &content.data_ranges())?;
-    let filling = [fetch::Filling { content: &content, filler: &filler }];
+    let filling = [fetch::Filling { content: &content, sink: &filler }];
     let outcomes = fetch::fill_all(site, catalog, &filling)?;
-    outcomes.into_iter().collect::<Result<(), FileError>>()?;
+    outcomes.into_iter().collect::<Result<(), fetch::FileError>>()?;
     let stat = filler.finish(content.id())?;
     Ok(Filled::Recalled { bytes: content.data_bytes(), stat: Box::new(stat) })
 }

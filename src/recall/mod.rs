@@ -14,10 +14,8 @@
 
 mod batch;
 mod error;
-mod fetch;
 mod fill;
 mod handover;
-mod layout;
 mod residue;
 mod target;
 

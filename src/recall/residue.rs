@@ -130,7 +130,7 @@ impl Comparison<'_, '_> {
     fn place(&mut self, id: ChunkId) -> Result<Option<(PackId, ChunkSlot)>, Error> {
         match self.site.state.find_chunks(&[id])?.pop().flatten() {
             Some(place) => Ok(Some((place.pack, place.slot))),
-            None => Ok(self.catalog.chunk(self.site, &id)?),
+            None => Ok(self.catalog.chunk(self.site, &id, &|_| false)?),
         }
     }
 

@@ -1,42 +1,26 @@
-//! Reads the catalog of every node from the store.
+//! What the logs of all nodes say, for an operation that has to ask.
 //!
 //! The state DB normally answers where things are; this is the slow path of a
-//! machine that lost it, and of a check that asks who owns an object. Segments
-//! are read once per run; what they say is kept in memory.
+//! machine that lost it, and of a check that asks who owns an object. The local copy
+//! is brought up to date when first asked, and once more on demand: a pack that was
+//! rewritten elsewhere is found under its new name.
 
-use super::Site;
+use super::{Site, logs};
+use crate::catalog::CatalogDb;
 use crate::chunk::ChunkSlot;
 use crate::ids::{ChunkId, ContentId, FileIdent, PackId};
-use crate::manifest::{self, Content, Record, decode_segment, keys};
-use crate::store;
-use std::collections::{HashMap, HashSet};
+use crate::manifest::Content;
 
-/// Why the catalog could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    #[error("read the catalog segment {key}")]
-    Segment { key: String, source: manifest::Error },
-}
+pub use super::logs::Error;
 
-/// What the catalog says; read when first asked.
+/// The local copy of the catalog; opened when first asked.
 #[derive(Default)]
-pub struct Catalog(Option<Read>);
-
-#[derive(Default)]
-struct Read {
-    contents: HashMap<ContentId, Content>,
-    chunks: HashMap<ChunkId, (PackId, ChunkSlot)>,
-    packs: HashMap<PackId, u64>,
-    /// Which inode (number, generation) was uploaded with which content.
-    owners: HashSet<(ContentId, u64, u32)>,
-}
+pub struct Catalog(Option<CatalogDb>);
 
 impl Catalog {
     /// The chunk list of a content.
     pub fn content(&mut self, site: &Site<'_>, id: ContentId) -> Result<Option<Content>, Error> {
-        Ok(self.read(site)?.contents.get(&id).cloned())
+        Ok(self.db(site)?.content(id)?)
     }
 
     /// Some log says that this very inode was uploaded with this content.
@@ -46,68 +30,46 @@ impl Catalog {
         id: ContentId,
         ident: FileIdent,
     ) -> Result<bool, Error> {
-        Ok(self.read(site)?.owners.contains(&(id, ident.ino, ident.generation)))
+        Ok(self.db(site)?.was_uploaded(id, ident)?)
     }
 
-    /// Where a chunk is.
+    /// Where a chunk is, in none of the packs of `except`.
     pub fn chunk(
         &mut self,
         site: &Site<'_>,
         id: &ChunkId,
+        except: &dyn Fn(PackId) -> bool,
     ) -> Result<Option<(PackId, ChunkSlot)>, Error> {
-        Ok(self.read(site)?.chunks.get(id).cloned())
+        Ok(self.db(site)?.chunk(id, except)?)
     }
 
     /// How large the pack is, by the log of the node that wrote it.
     pub fn pack_bytes(&mut self, site: &Site<'_>, pack: PackId) -> Result<Option<u64>, Error> {
-        Ok(self.read(site)?.packs.get(&pack).copied())
+        Ok(self.db(site)?.pack(pack)?.map(|pack| pack.size_bytes))
     }
 
     /// Some node's log names the pack as its own.
     pub fn owns(&mut self, site: &Site<'_>, pack: PackId) -> Result<bool, Error> {
-        Ok(self.read(site)?.packs.contains_key(&pack))
+        Ok(self.db(site)?.pack(pack)?.is_some())
     }
 
-    fn read(&mut self, site: &Site<'_>) -> Result<&Read, Error> {
+    /// The copy itself, up to date as of the first question or the last
+    /// [`Self::refresh`].
+    pub fn db(&mut self, site: &Site<'_>) -> Result<&mut CatalogDb, Error> {
         if self.0.is_none() {
-            self.0 = Some(read_all(site)?);
+            self.refresh(site)?;
         }
-        Ok(self.0.as_ref().expect("it was just read"))
+        Ok(self.0.as_mut().expect("it was just opened"))
     }
-}
 
-fn read_all(site: &Site<'_>) -> Result<Read, Error> {
-    let mut segments = vec![];
-    site.store.list("nodes/", None, &mut |object| {
-        if keys::parse_segment_key(object.key.as_str()).is_some() {
-            segments.push(object.key);
-        }
-    })?;
-    let mut read = Read::default();
-    for key in segments {
-        let bytes = site.store.get(&key, None)?;
-        let (_, records) = decode_segment(&bytes, site.protection)
-            .map_err(|source| Error::Segment { key: key.to_string(), source })?;
-        records.into_iter().for_each(|record| enter(&mut read, record));
-    }
-    Ok(read)
-}
-
-fn enter(read: &mut Read, record: Record) {
-    match record {
-        Record::Pack(pack) => {
-            read.packs.insert(pack.id, pack.bytes);
-            for slot in pack.chunks {
-                read.chunks.insert(slot.id, (pack.id, slot));
-            }
-        }
-        Record::File(file) => {
-            if let Some(content) = file.content_list() {
-                let id = content.id();
-                read.owners.insert((id, file.ino, file.generation));
-                read.contents.insert(id, content);
-            }
-        }
-        _ => {}
+    /// Reads what the logs have had to say since.
+    pub fn refresh(&mut self, site: &Site<'_>) -> Result<(), Error> {
+        let mut db = match self.0.take() {
+            Some(db) => db,
+            None => CatalogDb::open(&site.catalog_path(), site.store_id)?,
+        };
+        logs::sync(&site.log_reader(), &mut db)?;
+        self.0 = Some(db);
+        Ok(())
     }
 }

@@ -6,13 +6,19 @@
 
 pub mod catalog;
 pub mod custody;
+pub mod fetch;
 pub mod guard;
+mod layout;
+pub mod log;
+pub mod logs;
 mod packs;
 mod told;
+pub mod weight;
 
 pub use catalog::Catalog;
 pub use custody::{Custody, Held, Leases, Secluded};
 pub use guard::{Guard, GuardError};
+pub use log::CatalogLog;
 pub use packs::ProvenPack;
 pub use told::Told;
 
@@ -76,11 +82,30 @@ impl<'s> Site<'s> {
             guard: self.guard.as_deref_mut().map(|guard| guard as &mut dyn Guard),
         }
     }
+
+    /// The local copy of the catalog lives beside the state DB.
+    pub fn catalog_path(&self) -> PathBuf {
+        self.state_path.with_file_name("catalog.db")
+    }
+
+    pub fn log_reader(&self) -> logs::Reader<'_> {
+        logs::Reader {
+            store: self.store,
+            protection: self.protection,
+            store_id: self.store_id,
+            stop: &self.stop,
+        }
+    }
 }
 
 /// The object that holds a pack.
 pub fn pack_key(pack: PackId) -> Key {
     Key::new(keys::pack_key(pack)).expect("the layout's own keys are valid")
+}
+
+/// The object that holds one part of a checkpoint of a node's log.
+pub fn checkpoint_key(node: NodeId, upto: u64, part: u32) -> Key {
+    Key::new(keys::checkpoint_key(node, upto, part)).expect("the layout's own keys are valid")
 }
 
 /// The object that holds a segment of a node's log.

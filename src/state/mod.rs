@@ -21,12 +21,14 @@
 
 mod adopted;
 mod bitmap;
+mod collections;
 mod contents;
 mod digest;
 mod entries;
 mod error;
 mod files;
 mod gone;
+mod learned;
 mod migrations;
 mod open;
 mod packs;
@@ -51,6 +53,7 @@ pub use entries::{Counts, EntryRow};
 pub use error::{Error, Result};
 pub use files::ManagedRow;
 pub use gone::GoneRow;
+pub use learned::LearnedPack;
 pub use open::StateDb;
 pub use packs::{ChunkPlace, PackRow, PackStatus};
 pub use recalls::{RECALLED, RecallLogRow, RecallRow, Recaller};

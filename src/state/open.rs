@@ -78,11 +78,14 @@ impl StateDb {
         opened().map_err(|error| error.located(path))
     }
 
-    /// Opens an existing DB without ever writing to it.
+    /// Opens an existing DB without writing to it; only the schema of an older one
+    /// is brought up to date first, as everything here reads the newest.
     pub fn open_read_only(path: &Path) -> Result<Self> {
         let opened = || {
             let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            migrations::version(&conn, path)?;
+            if migrations::version(&conn, path)? < migrations::known() {
+                drop(Self::open(path)?);
+            }
             Self::from_connection(conn)
         };
         opened().map_err(|error| error.located(path))

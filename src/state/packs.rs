@@ -10,7 +10,7 @@ use super::error::{During, Error, Result};
 use super::open::StateDb;
 use super::rows::{Columns, signed};
 use crate::chunk::{ChunkSlot, Codec};
-use crate::ids::{ChunkId, PackId};
+use crate::ids::{ChunkId, NodeId, PackId};
 use crate::manifest::{PackEvidence, ProofMethod};
 use rusqlite::{Connection, OptionalExtension, Params};
 use std::ops::ControlFlow;
@@ -47,6 +47,8 @@ pub struct PackRow {
     /// The catalog segment that has it.
     pub segment_seq: Option<u64>,
     pub made_ns: i64,
+    /// The node that sent it, if another.
+    pub node: Option<NodeId>,
 }
 
 /// A chunk's place in the store.
@@ -62,7 +64,7 @@ pub struct ChunkPlace {
 }
 
 const PACK_COLUMNS: &str = "p.pack_id, p.kind, p.class, p.size_bytes, p.status, p.proof,
-     p.proven_ns, p.seen_ns, p.verified_ns, p.segment_seq, p.made_ns";
+     p.proven_ns, p.seen_ns, p.verified_ns, p.segment_seq, p.made_ns, p.node_id";
 
 const SLOT_COLUMNS: &str = "c.id, c.offset, c.stored_len, c.plain_len, c.codec";
 
@@ -73,10 +75,22 @@ impl StateDb {
     /// The place of each chunk, in the order asked; `None` where no durable
     /// pack has it.
     pub fn find_chunks(&self, chunks: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
+        self.places(chunks, "")
+    }
+
+    /// As [`Self::find_chunks`], in packs on which something new may rely: none that
+    /// a garbage collection has condemned.
+    pub fn find_lasting_chunks(&self, chunks: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
+        let lasting = "AND NOT EXISTS (SELECT 1 FROM condemned d WHERE d.pack_id = p.pack_id)";
+        self.places(chunks, lasting)
+    }
+
+    fn places(&self, chunks: &[ChunkId], and: &str) -> Result<Vec<Option<ChunkPlace>>> {
         let operation = "looking up chunks";
         let sql = format!(
             "SELECT {PACK_COLUMNS}, {SLOT_COLUMNS} FROM chunk c JOIN pack p ON p.id = c.pack
-             WHERE c.id = ?1 AND p.status = 'durable' ORDER BY p.seen_ns DESC, p.id LIMIT 1"
+             WHERE c.id = ?1 AND p.status = 'durable' {and}
+             ORDER BY p.seen_ns DESC, p.id LIMIT 1"
         );
         let mut select = self.conn.prepare_cached(&sql).during(operation)?;
         let mut places = Vec::with_capacity(chunks.len());
@@ -93,7 +107,7 @@ impl StateDb {
                 slot: read_slot(&mut columns)?,
                 evidence: pack.evidence,
                 seen_ns: pack.seen_ns.unwrap_or(0),
-                catalogued: pack.segment_seq.is_some(),
+                catalogued: pack.segment_seq.is_some() || pack.node.is_some(),
             }));
         }
         Ok(places)
@@ -130,28 +144,7 @@ impl StateDb {
             let row = prove(tx, id, evidence)?;
             tx.execute("UPDATE pack SET size_bytes = ?2 WHERE id = ?1", (row, signed(size_bytes)))
                 .during(RECORDING)?;
-            let mut insert = tx
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO chunk (id, pack, offset, stored_len, plain_len, codec)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .during(RECORDING)?;
-            // In the order of the ids: neighbours in the tree.
-            let mut sorted: Vec<&ChunkSlot> = slots.iter().collect();
-            sorted.sort_unstable_by_key(|slot| slot.id);
-            for slot in sorted {
-                insert
-                    .execute((
-                        slot.id.as_bytes(),
-                        row,
-                        signed(slot.offset),
-                        slot.stored_len,
-                        slot.plain_len,
-                        slot.codec as u8,
-                    ))
-                    .during(RECORDING)?;
-            }
-            Ok(())
+            add_slots(tx, row, slots)
         })
     }
 
@@ -241,7 +234,9 @@ impl StateDb {
 
     /// Durable packs that no catalog segment has yet, oldest first.
     pub fn uncatalogued_packs(&self) -> Result<Vec<PackRow>> {
-        let rest = "WHERE p.segment_seq IS NULL AND p.status = 'durable' ORDER BY p.id";
+        let rest = "WHERE p.segment_seq IS NULL AND p.status = 'durable' AND p.node_id IS NULL
+             AND NOT EXISTS (SELECT 1 FROM condemned d WHERE d.pack_id = p.pack_id)
+             ORDER BY p.id";
         self.packs(rest, [])
     }
 
@@ -335,13 +330,46 @@ impl PackRow {
             verified_ns: columns.get()?,
             segment_seq: columns.get::<Option<i64>>()?.map(|seq| seq as u64),
             made_ns: columns.get()?,
+            node: {
+                let bytes: Option<Vec<u8>> = columns.get()?;
+                let node = |bytes: Vec<u8>| {
+                    NodeId::from_slice(&bytes).ok_or_else(|| Error::bad_value("node", &bytes))
+                };
+                bytes.map(node).transpose()?
+            },
         })
     }
 }
 
+/// The chunks of the pack with this row.
+pub(super) fn add_slots(tx: &Connection, row: i64, slots: &[ChunkSlot]) -> Result<()> {
+    let mut insert = tx
+        .prepare_cached(
+            "INSERT OR REPLACE INTO chunk (id, pack, offset, stored_len, plain_len, codec)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .during(RECORDING)?;
+    // In the order of the ids: neighbours in the tree.
+    let mut sorted: Vec<&ChunkSlot> = slots.iter().collect();
+    sorted.sort_unstable_by_key(|slot| slot.id);
+    for slot in sorted {
+        insert
+            .execute((
+                slot.id.as_bytes(),
+                row,
+                signed(slot.offset),
+                slot.stored_len,
+                slot.plain_len,
+                slot.codec as u8,
+            ))
+            .during(RECORDING)?;
+    }
+    Ok(())
+}
+
 /// Records a proof and returns the pack's row.
 fn prove(tx: &Connection, id: PackId, evidence: &PackEvidence) -> Result<i64> {
-    let proof = proof_text(evidence.method());
+    let proof = evidence.method().as_str();
     tx.query_row(
         "UPDATE pack SET status = 'durable', proof = ?2, proven_ns = ?3, seen_ns = ?3
          WHERE pack_id = ?1 RETURNING id",
@@ -353,19 +381,8 @@ fn prove(tx: &Connection, id: PackId, evidence: &PackEvidence) -> Result<i64> {
     .ok_or(Error::UnknownPack { pack: id })
 }
 
-fn proof_text(method: ProofMethod) -> &'static str {
-    match method {
-        ProofMethod::ServerChecksum => "server-checksum",
-        ProofMethod::Etag => "etag",
-        ProofMethod::ReadBack => "read-back",
-    }
-}
-
 fn proof_from(text: &str) -> Result<ProofMethod> {
-    [ProofMethod::ServerChecksum, ProofMethod::Etag, ProofMethod::ReadBack]
-        .into_iter()
-        .find(|method| proof_text(*method) == text)
-        .ok_or_else(|| Error::bad_value("proof", text))
+    text.parse().map_err(|_| Error::bad_value("proof", text))
 }
 
 fn read_slot(columns: &mut Columns<'_, '_>) -> Result<ChunkSlot> {

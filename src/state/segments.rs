@@ -109,6 +109,22 @@ impl StateDb {
         })
     }
 
+    /// Records a durable segment that makes nothing else true here.
+    pub fn note_segment(&mut self, seq: u64, hash: [u8; 32], now_ns: i64) -> Result<()> {
+        self.write(COMMITTING, |tx| {
+            let next = head(tx)?.next_seq;
+            if seq != next {
+                return Err(Error::WrongSegment { given: seq, next });
+            }
+            tx.execute(
+                "INSERT INTO segment (seq, hash, committed_ns) VALUES (?1, ?2, ?3)",
+                (signed(seq), hash, now_ns),
+            )
+            .during(COMMITTING)?;
+            Ok(())
+        })
+    }
+
     /// Of these directories, those that the catalog does not have as the last
     /// scan saw them.
     pub fn uncatalogued_dirs(&self, root: RootId, dirs: &[RelPath]) -> Result<Vec<RelPath>> {
@@ -132,16 +148,17 @@ impl StateDb {
         Ok(missing)
     }
 
-    /// Directories without a name in them that the catalog does not have as the
-    /// last scan saw them: they are above nothing, so no file brings them along.
-    pub fn uncatalogued_empty_dirs(&self, root: RootId, limit: usize) -> Result<Vec<RelPath>> {
-        let operation = "looking for empty directories";
+    /// Directories that no file brings along and that the catalog does not have as
+    /// the last scan saw them: empty ones, and those that it has as they were before.
+    pub fn uncatalogued_lone_dirs(&self, root: RootId, limit: usize) -> Result<Vec<RelPath>> {
+        let operation = "looking for changed directories";
         let mut select = self
             .conn
             .prepare_cached(
                 "SELECT d.path FROM dir d WHERE d.root_id = ?1
                  AND d.catalogued_ctime_ns IS NOT d.ctime_ns
-                 AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.dir_id = d.id)
+                 AND (d.catalogued_ctime_ns IS NOT NULL
+                      OR NOT EXISTS (SELECT 1 FROM entry e WHERE e.dir_id = d.id))
                  ORDER BY d.path LIMIT ?2",
             )
             .during(operation)?;

@@ -6,15 +6,16 @@
 //! applied to the state DB.
 
 use super::Error;
-use super::catalog::{Appended, CatalogLog};
-use super::describe::{Described, collect_parents, file_weight, name_of, pack_records, weight};
+use super::describe::{Described, collect_parents, name_of, pack_records};
 use super::upload::{Request, Stamp};
 use crate::fault;
-use crate::ids::{FileIdent, PackId};
+use crate::ids::{ChunkId, FileIdent, PackId};
 use crate::manifest::{Content, FileRecord, Name, Record};
 use crate::os::relpath::RelPath;
 use crate::os::tree::RootDir;
 use crate::site::Site;
+use crate::site::log::{Appended, CatalogLog};
+use crate::site::weight::{file_weight, overflow};
 use crate::state::{GoneRow, ManagedRow, RootId, SegmentCommit, Uploaded};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -25,15 +26,11 @@ const SEGMENT_FILES: usize = 20_000;
 const SEGMENT_BYTES: usize = 8 << 20;
 /// ...or after this long, so that a kill costs little.
 const SEGMENT_NS: i64 = 10 * 1_000_000_000;
-/// Records of this much go into one segment at most; what is written at once
-/// and is more becomes several.
-const LARGEST_SEGMENT_BYTES: usize = 32 << 20;
 
 pub(super) struct Committer<'a> {
     root_id: RootId,
     root: &'a RootDir,
     log: CatalogLog,
-    announced: bool,
     files: Vec<(FileRecord, Uploaded)>,
     file_bytes: u64,
     record_bytes: usize,
@@ -54,7 +51,6 @@ impl<'a> Committer<'a> {
             root_id,
             root,
             log: CatalogLog::open(site)?,
-            announced: false,
             files: vec![],
             file_bytes: 0,
             record_bytes: 0,
@@ -134,14 +130,54 @@ impl<'a> Committer<'a> {
     }
 
     /// Tells other users of the store, before the first pack of a run, that
-    /// this node is about to write (docs/FORMATS.md, garbage collection).
+    /// this node is about to write, and learns what they are about to delete.
     pub fn announce(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
-        if self.announced {
+        if self.log.has_begun() {
             return Ok(());
         }
-        self.announced = true;
-        let open = Record::Open { session: self.log.session().to_owned() };
-        self.append(site, &[open], &Batch::default())
+        let begun = self.log.begin(site)?;
+        self.record(site, begun, &Batch::default())?;
+        self.look(site)
+    }
+
+    /// Before references to chunks are put together. A file without local bytes
+    /// cannot be sent again: it is written down before the plan is acknowledged,
+    /// which is what makes the collector spare its packs.
+    fn look(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        if self.log.look(site)? {
+            self.recatalogue(site)?;
+            self.log.acknowledge(site)?;
+        }
+        Ok(())
+    }
+
+    /// Takes out what relies on chunks that may go any moment: the next run finds
+    /// them nowhere and sends them again.
+    fn leave_out_condemned(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        if !site.state.any_condemned()? {
+            return Ok(());
+        }
+        let mut condemned = HashSet::new();
+        for (_, done) in &self.files {
+            let ids: Vec<ChunkId> = done.content.chunk_ids().collect();
+            if site.state.find_lasting_chunks(&ids)?.iter().any(Option::is_none) {
+                condemned.insert(done.ident);
+            }
+        }
+        for path in self.leave_out(&condemned) {
+            let full = path.to_path(self.root.path());
+            let why = "its copy was being collected as garbage; the next run sends it again";
+            site.monitor.notice(&format!("not uploaded: {}: {why}", full.display()));
+        }
+        self.abandoned.extend(condemned);
+        let mut lasting = vec![];
+        for pack in std::mem::take(&mut self.packs) {
+            if !site.state.is_condemned(pack)? {
+                lasting.push(pack);
+            }
+        }
+        self.packs = lasting;
+        Ok(())
     }
 
     /// Writes what is ready: segment first, state second.
@@ -151,6 +187,8 @@ impl<'a> Committer<'a> {
             return Ok(());
         }
         self.announce(site)?;
+        self.look(site)?;
+        self.leave_out_condemned(site)?;
         self.gone(site)?;
         let (mut records, mut uploaded) = (Vec::with_capacity(self.files.len()), vec![]);
         let mut parents = BTreeSet::new();
@@ -204,18 +242,18 @@ impl<'a> Committer<'a> {
     /// symlinks and the like; then `close`. A run that did nothing writes
     /// nothing.
     pub fn finish(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+        self.commit(site)?;
         if !self.abandoned.is_empty() {
             let idents = std::mem::take(&mut self.abandoned);
             site.state.abandon_uploads(self.root_id, &idents)?;
         }
-        self.commit(site)?;
         self.gone(site)?;
         self.recatalogue(site)?;
         self.specials(site)?;
-        self.empty_dirs(site)?;
-        if self.announced {
-            let close = Record::Close { session: self.log.session().to_owned() };
-            self.append(site, &[close], &Batch::default())?;
+        self.lone_dirs(site)?;
+        if self.log.has_begun() {
+            let closed = self.log.close(site)?;
+            self.record(site, closed, &Batch::default())?;
         }
         Ok(())
     }
@@ -283,13 +321,14 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// A restore needs the directories that hold nothing, too.
-    fn empty_dirs(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+    /// A restore needs the directories that hold nothing, too, and a new mode or
+    /// owner of one whose files have not changed.
+    fn lone_dirs(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         if self.files_committed == 0 && !site.state.has_catalogued_files(self.root_id)? {
             return Ok(());
         }
         loop {
-            let dirs = site.state.uncatalogued_empty_dirs(self.root_id, SEGMENT_FILES)?;
+            let dirs = site.state.uncatalogued_lone_dirs(self.root_id, SEGMENT_FILES)?;
             if dirs.is_empty() {
                 return Ok(());
             }
@@ -300,6 +339,9 @@ impl<'a> Committer<'a> {
                 let Ok(described) = Described::directory(self.root, path) else { continue };
                 collect_parents(path.as_bytes(), &mut parents);
                 records.push(Record::File(Box::new(described.record(self.root, None))));
+            }
+            for path in &dirs {
+                parents.remove(path.as_bytes());
             }
             self.announce(site)?;
             let mut done = self.directories(site, parents, &mut records)?;
@@ -373,26 +415,21 @@ impl<'a> Committer<'a> {
         records: &[Record],
         batch: &Batch,
     ) -> Result<(), Error> {
-        let now_ns = site.clock.now_ns();
-        let Appended { seq, hash } =
-            self.log.append(site.store, site.protection, records, now_ns)?;
+        let appended = self.log.append(site, records)?;
+        self.record(site, appended, batch)
+    }
+
+    fn record(
+        &mut self,
+        site: &mut Site<'_>,
+        appended: Appended,
+        batch: &Batch,
+    ) -> Result<(), Error> {
         self.segments += 1;
-        let segment = batch.in_segment(seq, hash);
-        site.state.commit_segment(self.root_id, &segment, now_ns)?;
+        let segment = batch.in_segment(appended.seq, appended.hash);
+        site.state.commit_segment(self.root_id, &segment, site.clock.now_ns())?;
         Ok(())
     }
-}
-
-/// Where a segment must end before all of `records` are in it; a record that is
-/// too large by itself is alone.
-fn overflow(records: &[Record]) -> Option<usize> {
-    let mut bytes = 0;
-    let full = records.iter().position(|record| {
-        bytes += weight(record);
-        bytes > LARGEST_SEGMENT_BYTES
-    })?;
-    let cut = full.max(1);
-    (cut < records.len()).then_some(cut)
 }
 
 /// What one segment makes true in the state DB; filled by the run that writes it,
@@ -420,27 +457,5 @@ impl Batch {
             specials: &self.specials,
             gone: &self.gone,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(path_bytes: usize) -> Record {
-        let name = |len| Name::from_bytes(&vec![b'x'; len]);
-        Record::Gone { root: name(1), path: name(path_bytes), content: None, when_ns: 0 }
-    }
-
-    #[test]
-    fn too_much_for_one_segment_is_cut_and_a_giant_stands_alone() {
-        const GIANT: usize = LARGEST_SEGMENT_BYTES + 1;
-        assert_eq!(overflow(&[]), None);
-        assert_eq!(overflow(&[record(9)]), None);
-        assert_eq!(overflow(&[record(GIANT)]), None);
-        assert_eq!(overflow(&[record(GIANT), record(9)]), Some(1));
-        assert_eq!(overflow(&[record(9), record(GIANT)]), Some(1));
-        let half = || record(LARGEST_SEGMENT_BYTES / 2);
-        assert_eq!(overflow(&[record(9), half(), half(), record(9)]), Some(2));
     }
 }

@@ -2,7 +2,7 @@
 //! now, turned into a record from which a restore can rebuild it.
 
 use crate::ids::PackId;
-use crate::manifest::{Content, FileRecord, Name, PackRecord, Record};
+use crate::manifest::{Content, FileRecord, Name, PackEvidence, PackProof, PackRecord, Record};
 use crate::os::relpath::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::tree::RootDir;
@@ -106,34 +106,21 @@ fn attribute_bytes(attributes: &[(Vec<u8>, Vec<u8>)]) -> usize {
     attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
-/// Of a record, its names, numbers and ids.
-const FIXED_BYTES: usize = 300;
-
-/// About the bytes of a record in its segment.
-pub(super) fn weight(record: &Record) -> usize {
-    match record {
-        Record::File(file) => file_weight(file),
-        Record::Pack(pack) => FIXED_BYTES + pack.chunks.len() * 110,
-        Record::Gone { path, .. } => FIXED_BYTES + path.as_bytes().len(),
-        Record::Open { .. } | Record::Close { .. } => FIXED_BYTES,
-    }
-}
-
-pub(super) fn file_weight(file: &FileRecord) -> usize {
-    let attributes = attribute_bytes(&file.xattrs) * 4 / 3 + file.xattrs.len() * 10;
-    FIXED_BYTES + file.path_bytes().len() + file.pieces.len() * 80 + attributes
-}
-
 /// The records of packs with everything in them.
 pub(super) fn pack_records(site: &Site<'_>, packs: &[PackId]) -> Result<Vec<Record>, state::Error> {
     let mut records = Vec::with_capacity(packs.len());
     for id in packs {
         let Some(row) = site.state.pack(*id)? else { continue };
+        let proof = |evidence: PackEvidence| PackProof {
+            method: evidence.method(),
+            at_ns: evidence.proven_ns(),
+        };
         records.push(Record::Pack(Box::new(PackRecord {
             id: *id,
             kind: row.kind,
             class: row.class,
             bytes: row.size_bytes,
+            proof: row.evidence.map(proof),
             chunks: site.state.pack_slots(*id)?,
         })));
     }

@@ -106,7 +106,7 @@ fn copy_proven(question: &Question<'_>) -> Answer {
         question.state.content(content).map_err(text)?.ok_or("its chunk list is missing")?;
     let ids: Vec<ChunkId> = content.chunk_ids().collect();
     let mut stale = 0;
-    for (id, place) in ids.iter().zip(question.state.find_chunks(&ids).map_err(text)?) {
+    for (id, place) in ids.iter().zip(question.state.find_lasting_chunks(&ids).map_err(text)?) {
         match place {
             Some(place) if place.evidence.is_some() => {
                 stale += u64::from(!is_fresh(place.seen_ns, question.now_ns));

@@ -12,13 +12,13 @@
 //! arrow by arrow, in docs/SEMANTICS.md.
 
 pub mod candidates;
-pub mod catalog;
 mod commit;
 pub mod conditions;
 mod describe;
 pub mod examine;
 pub mod freshness;
 pub mod guarded;
+pub mod neighbours;
 pub mod plan;
 pub mod recover;
 pub mod repair;
@@ -31,9 +31,10 @@ mod suspects;
 pub mod upload;
 
 use crate::chunk;
+use crate::ids::NodeId;
 use crate::manifest;
 use crate::scan;
-use crate::site::GuardError;
+use crate::site::{GuardError, catalog, log};
 use crate::state;
 use crate::store;
 use crate::stub;
@@ -71,14 +72,14 @@ pub enum Error {
     Chunk(#[from] chunk::Error),
     #[error(transparent)]
     Guard(#[from] GuardError),
-    #[error(
-        "another writer has written {key}: this node's log was continued elsewhere or its state DB is an old copy"
-    )]
-    Fenced { key: String },
-    #[error("the store returned other bytes for {key} than were written")]
-    SegmentDiffers { key: String },
-    #[error("a newer hsm collects garbage in this store ({key}); this version cannot take part")]
-    CollectionRunning { key: String },
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+    #[error("{key} was written by another host, which has the same node id as this one")]
+    OtherHost { key: String },
+    #[error("this node was retired by node {by}: {key} ends its log")]
+    Retired { key: String, by: NodeId },
     #[error("{failures} files failed: the run stops here (limits.stop_after_errors)")]
     TooManyFailures { failures: u64 },
     #[error("stubs are refused: {reason}")]
@@ -87,13 +88,4 @@ pub enum Error {
     OutsideRoots { path: PathBuf },
     #[error("{} is not known; run hsm scan", path.display())]
     NotScanned { path: PathBuf },
-}
-
-impl Error {
-    pub(crate) fn fenced_or_store(key: &store::Key, source: store::Error) -> Self {
-        match source.kind() {
-            store::ErrorKind::AlreadyExists => Self::Fenced { key: key.to_string() },
-            _ => Self::Store(source),
-        }
-    }
 }

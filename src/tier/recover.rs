@@ -16,9 +16,9 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, segment_key};
+use crate::site::{Ground, Site, log, segment_key};
 use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Uploaded};
-use crate::store::ErrorKind;
+use crate::store::{ErrorKind, Key};
 use crate::stub::{self, MarkerSpace, Placement};
 use std::collections::HashSet;
 use std::fs::File;
@@ -59,12 +59,34 @@ fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
         Err(error) => return Err(error.into()),
     };
     let (header, records) = decode_segment(&bytes, site.protection)?;
+    check_is_ours(site, &key, &header, &records)?;
     let SegmentHeader { node, seq, prev, .. } = header;
     if node != site.node_id || seq != head.next_seq || prev != head.prev {
-        return Err(Error::Fenced { key: key.to_string() });
+        return Err(log::Error::Fenced { key: key.to_string() }.into());
     }
     apply_segment(site, seq, segment_hash(&bytes), records)?;
     Ok(true)
+}
+
+/// A segment under our name that no run of this state DB wrote must not be taken
+/// for a commit that a kill cut short: its files are another host's.
+fn check_is_ours(
+    site: &Site<'_>,
+    key: &Key,
+    header: &SegmentHeader,
+    records: &[Record],
+) -> Result<(), Error> {
+    let key = || key.to_string();
+    for record in records {
+        if let Record::Fence { by, .. } = record {
+            return Err(Error::Retired { key: key(), by: *by });
+        }
+    }
+    // A DB that is older than its list of sessions cannot tell.
+    if site.state.has_sessions()? && !site.state.is_own_session(&header.session)? {
+        return Err(Error::OtherHost { key: key() });
+    }
+    Ok(())
 }
 
 /// What a segment says, sorted by what the state DB must learn from it.
@@ -101,10 +123,13 @@ fn apply_segment(
                     gone.insert(path.as_bytes().to_vec());
                 }
             }
-            Record::Open { .. } | Record::Close { .. } => {}
+            _ => {}
         }
     }
-    let Some(root) = told.root else { return Ok(()) };
+    let Some(root) = told.root else {
+        site.state.note_segment(seq, hash, site.clock.now_ns())?;
+        return Ok(());
+    };
     if !gone.is_empty() {
         let pending = site.state.pending_gone(root, usize::MAX)?;
         let same = pending.iter().filter(|row| gone.contains(row.path.as_bytes()));

@@ -3,14 +3,15 @@
 //! and with a data check every chunk must have its hash.
 
 use super::{Error, Problem, Sample, VerifyStats, reading};
+use crate::catalog::CatalogDb;
 use crate::chunk::{ChunkSlot, Protection};
 use crate::ids::{PackId, StoreId};
-use crate::manifest::{Record, decode_segment, keys};
-use crate::site::{catalog, pack_key};
+use crate::manifest::keys;
+use crate::monitor::Stop;
+use crate::site::{catalog, logs, pack_key};
 use crate::store::{ErrorKind, Store};
 use std::collections::HashMap;
-
-type Packs = HashMap<PackId, (u64, Vec<ChunkSlot>)>;
+use std::ops::ControlFlow;
 
 /// Calls `found` for each problem; records nothing anywhere.
 pub fn store_alone(
@@ -18,10 +19,14 @@ pub fn store_alone(
     protection: &Protection,
     store_id: StoreId,
     data: Option<Sample>,
+    stop: &Stop,
     found: &mut dyn FnMut(&Problem),
 ) -> Result<VerifyStats, Error> {
     let mut stats = VerifyStats::default();
-    let mut named = named_packs(store, protection, &mut stats)?;
+    let mut known = CatalogDb::temporary(store_id).map_err(catalog::Error::from)?;
+    logs::sync(&logs::Reader { store, protection, store_id, stop }, &mut known)?;
+    let mut named = named_packs(&known)?;
+    stats.files = known.current_files().map_err(catalog::Error::from)?;
     let mut present = vec![];
     store.list("packs/", None, &mut |object| {
         if let Some(pack) = keys::parse_pack_key(object.key.as_str()) {
@@ -31,7 +36,7 @@ pub fn store_alone(
     let total = present.iter().map(|(_, bytes)| bytes).sum();
     let mut budget = data.map_or(0, |sample| sample.budget_bytes(total));
     for (pack, found_bytes) in present {
-        let Some((expected_bytes, slots)) = named.remove(&pack) else {
+        let Some(expected_bytes) = named.remove(&pack) else {
             stats.unowned_objects += 1;
             stats.unowned_bytes += found_bytes;
             continue;
@@ -43,6 +48,7 @@ pub fn store_alone(
         }
         if budget > 0 {
             budget = budget.saturating_sub(found_bytes);
+            let slots = known.pack_slots(pack).map_err(catalog::Error::from)?;
             read(store, protection, store_id, pack, &slots, &mut stats, found)?;
         }
     }
@@ -54,7 +60,20 @@ pub fn store_alone(
         stats.problems += 1;
         found(&Problem::PackMissing { pack });
     }
+    stats.stopped = stop.requested();
     Ok(stats)
+}
+
+/// The size of every pack that some log names.
+fn named_packs(known: &CatalogDb) -> Result<HashMap<PackId, u64>, Error> {
+    let mut named = HashMap::new();
+    known
+        .for_each_pack(&mut |pack| {
+            named.insert(pack.id, pack.size_bytes);
+            ControlFlow::Continue(())
+        })
+        .map_err(catalog::Error::from)?;
+    Ok(named)
 }
 
 /// A listing can lag; only a direct "not found" makes a pack missing.
@@ -64,33 +83,6 @@ fn is_there_after_all(store: &dyn Store, pack: PackId) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-fn named_packs(
-    store: &dyn Store,
-    protection: &Protection,
-    stats: &mut VerifyStats,
-) -> Result<Packs, Error> {
-    let mut segments = vec![];
-    store.list("nodes/", None, &mut |object| {
-        if keys::parse_segment_key(object.key.as_str()).is_some() {
-            segments.push(object.key);
-        }
-    })?;
-    let mut packs = Packs::new();
-    for key in segments {
-        let bytes = store.get(&key, None)?;
-        let (_, records) = decode_segment(&bytes, protection)
-            .map_err(|source| catalog::Error::Segment { key: key.to_string(), source })?;
-        for record in records {
-            match record {
-                Record::Pack(pack) => drop(packs.insert(pack.id, (pack.bytes, pack.chunks))),
-                Record::File(file) => stats.files += u64::from(file.content.is_some()),
-                _ => {}
-            }
-        }
-    }
-    Ok(packs)
 }
 
 fn read(

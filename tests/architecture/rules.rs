@@ -157,8 +157,8 @@ pub fn unwraps(source: &Source) -> Vec<Finding> {
 
 /// `rusqlite`, and strings that begin like a statement, outside `state`.
 pub fn sql(source: &Source) -> Vec<Finding> {
-    let allowed = source.room() == "state";
-    let mut findings = only_in(source, allowed, &["rusqlite"], "SQL lives in state");
+    let allowed = matches!(source.room(), "state" | "catalog");
+    let mut findings = only_in(source, allowed, &["rusqlite"], "SQL lives in state and catalog");
     if !allowed {
         let statements = source.strings.iter().filter(|(_, text)| is_statement(text));
         findings

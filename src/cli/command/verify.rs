@@ -227,7 +227,7 @@ fn store_alone(
 ) -> Result<Outcome, Error> {
     let mut broken = None;
     let totals = with_store(context, url, key_file, |store, protection, store_id| {
-        Ok(verify::store_alone(store, protection, store_id, data, &mut |problem| {
+        Ok(verify::store_alone(store, protection, store_id, data, &context.stop, &mut |problem| {
             if broken.is_none() {
                 broken = tell(context, problem).err();
             }

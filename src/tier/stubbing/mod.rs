@@ -347,7 +347,7 @@ fn target(
         return Ok(Err((row, missing("its chunk list is not in the state DB"))));
     };
     let ids: Vec<_> = content.chunk_ids().collect();
-    let places = site.state.find_chunks(&ids)?;
+    let places = site.state.find_lasting_chunks(&ids)?;
     let mut evidence = BTreeMap::new();
     for place in places.into_iter().flatten() {
         if !evidence.contains_key(&place.slot.id) && sightings.still_there(site, &place)? {

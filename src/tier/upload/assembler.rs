@@ -284,7 +284,7 @@ impl Assembler<'_, '_> {
                 asked.push(id);
             }
         }
-        let places = self.site.state.find_chunks(&asked)?;
+        let places = self.site.state.find_lasting_chunks(&asked)?;
         missing.extend(asked.iter().zip(places).filter(|(_, p)| p.is_none()).map(|(id, _)| *id));
         Ok(missing)
     }

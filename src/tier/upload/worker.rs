@@ -171,7 +171,8 @@ impl<'a> Worker<'a> {
         }
         // An unreadable index only costs a second copy; the assembler's own
         // connection reports the broken DB.
-        let known = || self.state.find_chunks(&[id]).ok().and_then(|mut places| places.pop()?);
+        let known =
+            || self.state.find_lasting_chunks(&[id]).ok().and_then(|mut places| places.pop()?);
         if let Some(place) = dedup.then(known).flatten() {
             self.shared.claims.release([&id]);
             return Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::Stored(Box::new(place)) });

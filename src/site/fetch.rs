@@ -6,43 +6,123 @@
 //! transfer is likelier than a broken copy) before its file fails.
 
 use super::layout::{Part, Run, runs};
-use super::{Error, FileError};
+use super::{Catalog, Site, catalog, pack_key};
 use crate::chunk::{self, Decoder};
 use crate::errand::Errand;
-use crate::ids::ChunkId;
-use crate::manifest::Content;
-use crate::site::{Catalog, Site, pack_key};
+use crate::ids::{ChunkId, PackId};
+use crate::manifest::{Content, keys};
+use crate::state;
 use crate::store::{self, Store};
 use crate::stub::Filler;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// One file being filled.
-pub(super) struct Filling<'f> {
-    pub content: &'f Content,
-    pub filler: &'f Filler,
+/// Where the verified bytes of one file go. Pieces come in no order, from several
+/// threads.
+pub trait Sink: Sync {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 }
 
-/// Fills every file of the batch; one outcome per file, in order.
-pub(super) fn fill_all(
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Sink for Filler {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        Ok(Filler::write_at(self, offset, bytes)?)
+    }
+}
+
+impl Sink for File {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        Ok(self.write_all_at(bytes, offset)?)
+    }
+}
+
+/// One file being filled.
+pub struct Filling<'f> {
+    pub content: &'f Content,
+    pub sink: &'f dyn Sink,
+}
+
+/// Why one file is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("chunk {0} of its copy is in no pack that is known to be good")]
+    ChunkLost(ChunkId),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Chunk(#[from] chunk::Error),
+    #[error("the catalog does not say where its copy is")]
+    Catalog(#[source] catalog::Error),
+    /// What became of another file of the batch that the same request was for.
+    #[error("{0}")]
+    Shared(String),
+    #[error(transparent)]
+    Sink(SinkError),
+    #[error("it was stopped")]
+    Stopped,
+}
+
+/// Fills every file of the batch; one outcome per file, in order. Where a pack is
+/// gone from the store, the catalog is asked once whether its chunks lie elsewhere
+/// by now.
+pub fn fill_all(
     site: &mut Site<'_>,
     catalog: &mut Catalog,
     fills: &[Filling<'_>],
-) -> Result<Vec<Result<(), FileError>>, Error> {
-    let mut errors: Vec<Option<FileError>> = Vec::with_capacity(fills.len());
+) -> Result<Vec<Result<(), FileError>>, state::Error> {
+    let all: Vec<usize> = (0..fills.len()).collect();
+    let mut gone = HashSet::new();
+    let mut outcomes = fill(site, catalog, fills, &all, &gone)?;
+    let missing: Vec<usize> =
+        all.into_iter().filter(|file| is_of_gone_pack(&outcomes[*file], &mut gone)).collect();
+    if missing.is_empty() || catalog.refresh(site).is_err() {
+        return Ok(outcomes);
+    }
+    let again = fill(site, catalog, fills, &missing, &gone)?;
+    for (file, outcome) in missing.into_iter().zip(again) {
+        // The first answer names the object that is missing.
+        if !matches!(outcome, Err(FileError::ChunkLost(_))) {
+            outcomes[file] = outcome;
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Notes the packs that a file was not filled for because they are gone.
+fn is_of_gone_pack(outcome: &Result<(), FileError>, gone: &mut HashSet<PackId>) -> bool {
+    match outcome {
+        Err(FileError::Store(error)) if error.is_not_found() => {
+            gone.extend(error.key().and_then(|key| keys::parse_pack_key(key.as_str())));
+            true
+        }
+        Err(FileError::Shared(_)) => true,
+        _ => false,
+    }
+}
+
+/// Fills the files with these numbers; one outcome for each of them.
+fn fill(
+    site: &mut Site<'_>,
+    catalog: &mut Catalog,
+    fills: &[Filling<'_>],
+    files: &[usize],
+    gone: &HashSet<PackId>,
+) -> Result<Vec<Result<(), FileError>>, state::Error> {
+    let mut errors: Vec<Option<FileError>> = Vec::with_capacity(files.len());
     let mut parts = vec![];
-    for (index, fill) in fills.iter().enumerate() {
-        errors.push(match places(site, catalog, fill, index) {
-            Ok(Ok(found)) => {
+    for (index, file) in files.iter().enumerate() {
+        errors.push(match places(site, catalog, fills[*file].content, index, gone)? {
+            Ok(found) => {
                 parts.extend(found);
                 None
             }
-            Ok(Err(error)) => Some(error),
-            Err(Error::Catalog(error)) => Some(FileError::Catalog(error)),
-            Err(error) => return Err(error),
+            Err(error) => Some(error),
         });
     }
     let runs = runs(parts);
@@ -50,11 +130,12 @@ pub(super) fn fill_all(
     let next = AtomicUsize::new(0);
     let threads = site.workers.max(site.connections).clamp(1, runs.len().max(1));
     let site = &*site;
+    let sinks: Vec<&dyn Sink> = files.iter().map(|file| fills[*file].sink).collect();
     let shared = Shared {
         store: site.store,
         site_stop: &site.stop,
         errand: &site.errand,
-        fills,
+        sinks: &sinks,
         errors: &errors,
     };
     let (protection, store_id, monitor) = (site.protection, site.store_id, site.monitor);
@@ -73,20 +154,27 @@ pub(super) fn fill_all(
     Ok(errors.into_iter().map(|error| error.map_or(Ok(()), Err)).collect())
 }
 
-/// Where the chunks of one file are.
+/// Where the chunks of one file are, by the state DB or else by the catalog.
 fn places(
     site: &mut Site<'_>,
     catalog: &mut Catalog,
-    fill: &Filling<'_>,
+    content: &Content,
     file: usize,
-) -> Result<Result<Vec<Part>, FileError>, Error> {
-    let ids: Vec<ChunkId> = fill.content.chunk_ids().collect();
+    gone: &HashSet<PackId>,
+) -> Result<Result<Vec<Part>, FileError>, state::Error> {
+    let ids: Vec<ChunkId> = content.chunk_ids().collect();
     let known = site.state.find_chunks(&ids)?;
-    let mut found: HashMap<ChunkId, (crate::ids::PackId, chunk::ChunkSlot)> = HashMap::new();
+    let mut found: HashMap<ChunkId, (PackId, chunk::ChunkSlot)> = HashMap::new();
     for (id, place) in ids.iter().zip(known) {
-        let place = match place {
+        if found.contains_key(id) {
+            continue;
+        }
+        let place = match place.filter(|place| !gone.contains(&place.pack)) {
             Some(place) => Some((place.pack, place.slot)),
-            None => catalog.chunk(site, id)?,
+            None => match catalog.chunk(site, id, &|pack| gone.contains(&pack)) {
+                Ok(place) => place,
+                Err(error) => return Ok(Err(FileError::Catalog(error))),
+            },
         };
         match place {
             Some(place) => found.insert(*id, place),
@@ -94,7 +182,7 @@ fn places(
         };
     }
     let (mut parts, mut file_offset) = (vec![], 0);
-    for piece in &fill.content.pieces {
+    for piece in &content.pieces {
         if let Some(id) = piece.chunk {
             let (pack, slot) = found[&id];
             parts.push(Part { pack, slot, file, file_offset });
@@ -108,7 +196,7 @@ struct Shared<'a> {
     store: &'a dyn Store,
     site_stop: &'a crate::monitor::Stop,
     errand: &'a Errand,
-    fills: &'a [Filling<'a>],
+    sinks: &'a [&'a dyn Sink],
     errors: &'a Mutex<Vec<Option<FileError>>>,
 }
 
@@ -180,10 +268,10 @@ impl Shared<'_> {
     }
 
     fn write(&self, part: &Part, plain: &[u8]) -> u64 {
-        match self.fills[part.file].filler.write_at(part.file_offset, plain) {
+        match self.sinks[part.file].write_at(part.file_offset, plain) {
             Ok(()) => plain.len() as u64,
             Err(error) => {
-                self.failed(part, error.into());
+                self.failed(part, FileError::Sink(error));
                 0
             }
         }
@@ -209,7 +297,7 @@ impl Shared<'_> {
         for part in &run.parts {
             let why = match error.take() {
                 Some(error) => FileError::Store(error),
-                None => FileError::Conflict(text.clone()),
+                None => FileError::Shared(text.clone()),
             };
             self.failed(part, why);
         }

@@ -1,0 +1,31 @@
+//! The catalog of all nodes of a store as a local SQLite DB: every version of every
+//! path, contents, packs and chunks, as the logs in the store say.
+//!
+//! It is a copy, filled segment by segment ([`CatalogDb::apply_segment`]) or from a
+//! checkpoint, and thrown away whenever it is in doubt. Nothing is decided here and
+//! nothing is read from a store: `site::logs` brings the segments. What a log says is
+//! never changed, so all answers are as of what has been applied; a version that was
+//! replaced stays, with the segment that ended it, which is what makes a tree at any
+//! point of the log a single query.
+
+mod apply;
+mod changes;
+mod contents;
+mod error;
+mod nodes;
+mod open;
+mod packs;
+mod snapshots;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+pub use apply::Applied;
+pub use changes::Change;
+pub use error::{Error, Result};
+pub use nodes::{NodeRow, RootRef};
+pub use open::CatalogDb;
+pub use packs::CatalogPack;
+pub use snapshots::SnapshotRow;
+pub use versions::{Point, Version};
