@@ -9,6 +9,7 @@
 //! point of the log a single query.
 
 mod apply;
+mod changes;
 mod checkpoint;
 mod contents;
 mod error;
@@ -24,6 +25,7 @@ mod checkpoint_tests;
 mod tests;
 
 pub use apply::Applied;
+pub use changes::Change;
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use nodes::{NodeRow, RootRef};
