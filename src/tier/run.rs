@@ -80,7 +80,10 @@ pub fn run(
     if job.upload && !runner.site.stop.requested() {
         let wrote = stats.uploaded.segments > 0;
         if let Err(error) = checkpoint::write_if_due(runner.site, wrote) {
-            runner.site.monitor.notice(&format!("no checkpoint was written: {error}"));
+            runner
+                .site
+                .monitor
+                .notice(&format!("no checkpoint was written: {}", causes(&error).join(": ")));
         }
     }
     if job.stub && !runner.site.stop.requested() {
