@@ -36,7 +36,8 @@ pub struct Version {
     pub record: FileRecord,
 }
 
-pub(super) const COLUMNS: &str = "p.path, v.from_seq, v.from_ns, v.to_seq, v.to_ns, v.gone, v.expired,
+pub(super) const COLUMNS: &str =
+    "p.path, v.from_seq, v.from_ns, v.to_seq, v.to_ns, v.gone, v.expired,
      v.kind, v.mode, v.uid, v.gid, v.mtime_ns, v.ctime_ns, v.ino, v.generation, v.nlink,
      v.size_bytes, v.xattrs, v.target, v.link, v.rdev, c.content_id, c.pieces, v.chunking";
 
