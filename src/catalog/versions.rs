@@ -126,7 +126,7 @@ impl CatalogDb {
         Ok(())
     }
 
-    fn visit(
+    pub(super) fn visit(
         &self,
         sql: &str,
         params: impl Params,
@@ -148,7 +148,7 @@ impl CatalogDb {
 
 /// Paths at and beneath `under` as ranges `[from, to)`: '0' is the byte after '/',
 /// and no path holds a NUL. One range from `a` to `a0` would also take in `a-b`.
-fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     if under.is_empty() {
         return vec![(vec![], vec![0xff; 4097])];
     }
