@@ -132,3 +132,57 @@ fn a_history_needs_nothing_but_the_store() {
     assert!(versions[0]["path"]["bytes"].is_string(), "{}", versions[0]);
     assert_eq!(ran.summary()["versions"], 1);
 }
+
+fn snapshots(sandbox: &Sandbox) -> Vec<String> {
+    let ran = sandbox.hsm(["snapshot", "list", "--json"]).succeeds();
+    let name = |record: &Value| record["name"].as_str().expect("a name").to_owned();
+    records(&ran, "snapshot").iter().map(name).collect()
+}
+
+#[test]
+fn a_snapshot_is_made_listed_sealed_and_deleted() {
+    let mut sandbox = Sandbox::new();
+    sandbox.hsm(["snapshot", "create", "early"]).exits(1).complains(&["nothing", "hsm tier"]);
+    sandbox.write("a", &noise(1, 100_000));
+    sandbox.hsm(["tier"]).succeeds();
+    let objects = support::snapshot::snapshot(&sandbox.store());
+    let dry = sandbox.hsm(["snapshot", "create", "first", "--dry-run", "--json"]).succeeds();
+    assert_eq!((&dry.summary()["created"], &dry.summary()["files"]), (&false.into(), &1.into()));
+    support::snapshot::assert_same(&objects, &support::snapshot::snapshot(&sandbox.store()));
+    let made = sandbox.hsm(["snapshot", "create", "first", "--json"]).succeeds().summary();
+    assert_eq!((&made["created"], &made["size_bytes"]), (&true.into(), &100_000.into()));
+    sandbox.hsm(["snapshot", "create", "first"]).exits(1).complains(&["already"]);
+    for bad in ["", "a/b", "-x", "line\nfeed"] {
+        sandbox.hsm(["snapshot", "create", "--", bad]).exits(1).complains(&["no name"]);
+    }
+    let again = ["snapshot", "create", "second", "--if-changed", "--json"];
+    let unchanged = sandbox.hsm(again).succeeds().summary();
+    assert_eq!(unchanged["unchanged_since"], "first", "{unchanged}");
+    sandbox.write("b", &noise(2, 50_000));
+    sandbox.hsm(["tier"]).succeeds();
+    assert_eq!(sandbox.hsm(again).succeeds().summary()["files"], 2);
+    assert_eq!(snapshots(&sandbox), ["first", "second"]);
+
+    sandbox.hsm(["snapshot", "seal", "first", "--until", "2001-01-01"]).exits(1);
+    sandbox.hsm(["snapshot", "seal", "third", "--until", "now+1d"]).exits(1).complains(&["third"]);
+    let seal = ["snapshot", "seal", "first", "--until", "2100-01-01", "--json"];
+    let dry = sandbox.hsm(seal.into_iter().chain(["--dry-run"])).succeeds().summary();
+    assert!(
+        dry["objects"].as_u64() > Some(2) && dry["pack_bytes"].as_u64() > Some(90_000),
+        "{dry}"
+    );
+    assert_eq!(sandbox.hsm(seal).succeeds().summary()["locked_objects"], 0);
+    sandbox.hsm(seal).succeeds();
+    let text = sandbox.hsm(["snapshot", "list"]).succeeds().stdout();
+    assert!(text.contains("sealed until 2100-01-01T00:00:00Z"), "{text}");
+    let nearer = ["snapshot", "seal", "first", "--until", "2099-01-01"];
+    sandbox.hsm(nearer).exits(1).complains(&["2100-01-01"]);
+    let refused = sandbox.hsm(["snapshot", "delete", "first"]).exits(1);
+    refused.complains(&["sealed until 2100-01-01"]);
+    sandbox.hsm(["snapshot", "delete", "second"]).succeeds();
+    sandbox.hsm(["snapshot", "delete", "second"]).exits(1).complains(&["no snapshot"]);
+    assert_eq!(snapshots(&sandbox), ["first"]);
+    sandbox.set_env("HSM_TEST_NOW", "2100-01-02T00:00:00Z");
+    sandbox.hsm(["snapshot", "delete", "first"]).succeeds();
+    assert!(snapshots(&sandbox).is_empty());
+}

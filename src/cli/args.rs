@@ -84,6 +84,7 @@ pub enum Command {
     Du(command::du::DuArgs),
     Explain(command::explain::ExplainArgs),
     History(command::history::HistoryArgs),
+    Snapshot(command::snapshot::SnapshotArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
     Doctor(command::doctor::DoctorArgs),

@@ -57,6 +57,8 @@ pub enum Error {
     #[error(transparent)]
     Selection(#[from] crate::site::selection::Error),
     #[error(transparent)]
+    Snapshot(crate::site::snapshots::Error),
+    #[error(transparent)]
     Guard(#[from] crate::site::GuardError),
     #[error(transparent)]
     Keeper(#[from] crate::guard::keeper::Error),
@@ -73,6 +75,20 @@ impl Error {
 
     pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Refused { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl From<crate::site::snapshots::Error> for Error {
+    fn from(error: crate::site::snapshots::Error) -> Self {
+        use crate::site::snapshots::Error as Snapshot;
+        match error {
+            Snapshot::State(error) => error.into(),
+            Snapshot::Store(error) => error.into(),
+            Snapshot::Log(error) => Self::Tier(error.into()),
+            Snapshot::Logs(error) => error.into(),
+            Snapshot::Local(error) => error.into(),
+            other => Self::Snapshot(other),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
 use crate::site::selection::Error as Selection;
-use crate::site::{GuardError, log, logs};
+use crate::site::{GuardError, log, logs, snapshots};
 use crate::{adopt, manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
@@ -99,6 +99,7 @@ pub fn hint(error: &Error) -> Option<String> {
                 .into()
         }
         Error::Selection(error) => return selection_hint(error),
+        Error::Snapshot(error) => return snapshot_hint(error),
         Error::Store(error)
         | Error::Logs(logs::Error::Store(error))
         | Error::Tier(tier::Error::Store(error))
@@ -160,6 +161,21 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
         }
         .into(),
     )
+}
+
+fn snapshot_hint(error: &snapshots::Error) -> Option<String> {
+    use snapshots::Error as Snapshot;
+    let hint = match error {
+        Snapshot::BadName { .. } | Snapshot::Taken { .. } => "another name",
+        Snapshot::Empty => "hsm tier",
+        Snapshot::Unknown { .. } => "hsm snapshot list",
+        Snapshot::Sealed { .. } => "a time that is not before that one",
+        Snapshot::Past { .. } => "a later time",
+        Snapshot::Lost { .. } => "hsm verify, to see which packs are missing",
+        Snapshot::HalfLocked { .. } => "the same command again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn selection_hint(error: &Selection) -> Option<String> {

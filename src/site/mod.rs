@@ -16,6 +16,11 @@ pub mod log;
 pub mod logs;
 mod packs;
 pub mod selection;
+pub mod snapshots;
+#[cfg(test)]
+mod snapshots_tests;
+#[cfg(test)]
+mod testing;
 mod told;
 pub mod weight;
 

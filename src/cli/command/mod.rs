@@ -23,6 +23,7 @@ pub mod recall_guard;
 mod recall_guard_mounts;
 pub mod recallers;
 pub mod scan;
+pub mod snapshot;
 pub mod status;
 pub mod stub;
 pub mod tier;
@@ -80,6 +81,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Du(args) => du::run(context, args),
         Command::Explain(args) => explain::run(context, args),
         Command::History(args) => history::run(context, args),
+        Command::Snapshot(args) => snapshot::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
@@ -108,6 +110,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Du(_) => "du",
         Command::Explain(_) => "explain",
         Command::History(_) => "history",
+        Command::Snapshot(_) => "snapshot",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",
