@@ -5,8 +5,8 @@
 //! that died; it is removed, whatever it holds: a directory or link that was not
 //! described yet, or the file that was just replaced.
 
-use super::place::LITTER;
 use super::Plantation;
+use super::place::LITTER;
 use crate::os::relpath::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_at, statx_fd};
 use rustix::fs::{AtFlags, OFlags};
