@@ -15,6 +15,7 @@ mod error;
 mod nodes;
 mod open;
 mod packs;
+mod pages;
 mod snapshots;
 mod versions;
 
@@ -27,5 +28,6 @@ pub use error::{Error, Result};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;
 pub use packs::CatalogPack;
+pub use pages::Sight;
 pub use snapshots::SnapshotRow;
 pub use versions::{Point, Version};

@@ -36,7 +36,8 @@ pub struct Version {
     pub record: FileRecord,
 }
 
-const COLUMNS: &str = "p.path, v.from_seq, v.from_ns, v.to_seq, v.to_ns, v.gone, v.expired,
+pub(super) const COLUMNS: &str =
+    "p.path, v.from_seq, v.from_ns, v.to_seq, v.to_ns, v.gone, v.expired,
      v.kind, v.mode, v.uid, v.gid, v.mtime_ns, v.ctime_ns, v.ino, v.generation, v.nlink,
      v.size_bytes, v.xattrs, v.target, v.link, v.rdev, c.content_id, c.pieces, v.chunking";
 
@@ -125,7 +126,7 @@ impl CatalogDb {
         Ok(())
     }
 
-    fn visit(
+    pub(super) fn visit(
         &self,
         sql: &str,
         params: impl Params,
@@ -147,7 +148,7 @@ impl CatalogDb {
 
 /// Paths at and beneath `under` as ranges `[from, to)`: '0' is the byte after '/',
 /// and no path holds a NUL. One range from `a` to `a0` would also take in `a-b`.
-fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     if under.is_empty() {
         return vec![(vec![], vec![0xff; 4097])];
     }

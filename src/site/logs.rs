@@ -47,6 +47,18 @@ pub enum Error {
     Stopped,
 }
 
+impl Error {
+    /// The log itself is not whole; to ask again does not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Segment { .. } | Self::Checkpoint { .. } => true,
+            Self::Missing { .. } | Self::Shrunk { .. } => true,
+            Self::Store(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+}
+
 /// What was entered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Synced {
@@ -81,6 +93,24 @@ pub fn sync(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<Synced, Error> {
         synced.segments += log(reader, db, node, &listed, None)?;
     }
     Ok(synced)
+}
+
+/// As [`sync`], but a log that is damaged is entered as far as it can be read, and
+/// keeps no other from being entered. Returns what is wrong with which.
+pub fn sync_what_can_be_read(
+    reader: &Reader<'_>,
+    db: &mut CatalogDb,
+) -> Result<Vec<(NodeId, Error)>, Error> {
+    collections(reader, db)?;
+    let mut damaged = vec![];
+    for (node, listed) in list(reader.store)? {
+        match log(reader, db, node, &listed, None) {
+            Ok(_) => {}
+            Err(error) if error.is_damage() => damaged.push((node, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damaged)
 }
 
 /// Enters one node's log up to and with the segment `until` (all without one).

@@ -12,6 +12,7 @@ mod layout;
 pub mod log;
 pub mod logs;
 mod packs;
+pub mod selection;
 mod told;
 pub mod weight;
 
@@ -20,6 +21,7 @@ pub use custody::{Custody, Held, Leases, Secluded};
 pub use guard::{Guard, GuardError};
 pub use log::CatalogLog;
 pub use packs::ProvenPack;
+pub use selection::{Pick, Selection};
 pub use told::Told;
 
 use crate::chunk::Protection;
