@@ -10,6 +10,7 @@
 
 mod apply;
 mod changes;
+mod checkpoint;
 mod contents;
 mod error;
 mod nodes;
@@ -20,10 +21,13 @@ mod snapshots;
 mod versions;
 
 #[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
 mod tests;
 
 pub use apply::Applied;
 pub use changes::Change;
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;

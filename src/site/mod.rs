@@ -5,6 +5,9 @@
 //! command line opens things once and a test can hand in its own store.
 
 pub mod catalog;
+pub mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 pub mod custody;
 pub mod fetch;
 pub mod guard;
