@@ -8,6 +8,7 @@ mod s3_place;
 mod s3_server;
 mod support;
 
+use hsm::store::{Key, PutOptions, Store};
 use s3_place::Place;
 use std::collections::BTreeMap;
 use support::snapshot::{allocated, assert_same, is_stub, snapshot};
@@ -37,6 +38,83 @@ on_both_servers!(
     two_servers_share_a_bucket_below_prefixes_of_their_own,
     a_changed_file_is_uploaded_again,
 );
+
+#[test]
+fn a_locked_object_survives_its_deletion() {
+    let Some(place) = Place::real_with_locks("a_locked_object_survives_its_deletion") else {
+        return;
+    };
+    let store = place.store();
+    let found = store.protections().expect("the bucket says what it has");
+    assert_eq!((found.versioning, found.object_lock), (Some(true), Some(true)));
+    let key = Key::new("packs/00/sealed").expect("a key");
+    let body: bytes::Bytes = noise(1, 1000).into();
+    store.put(&key, body.clone(), &PutOptions::default()).expect("put");
+    let (bucket, prefix) = place.url["s3://".len()..].split_once('/').expect("bucket and prefix");
+    let full = format!("{prefix}/{key}");
+    let locked_until = || {
+        s3_place::with_client(&place, async |client| {
+            let head = client.head_object().bucket(bucket).key(&full).send().await.expect("head");
+            let mode = head.object_lock_mode().map(|mode| mode.as_str().to_owned());
+            (mode, head.object_lock_retain_until_date().map(|date| date.secs()))
+        })
+    };
+    assert_eq!(locked_until(), (None, None));
+
+    // A minute: nobody gets rid of it any sooner, this test included.
+    let now_s = hsm::clock::Clock::system().now_ns() / 1_000_000_000;
+    let lock = |at_ns: i64| store.lock_until(&key, at_ns).expect("lock");
+    assert!(lock((now_s + 60) * 1_000_000_000));
+    let compliance = || Some("COMPLIANCE".to_owned());
+    assert_eq!(locked_until(), (compliance(), Some(now_s + 60)));
+    assert!(lock((now_s + 30) * 1_000_000_000), "locked for longer is locked");
+    assert_eq!(locked_until(), (compliance(), Some(now_s + 60)), "and it stays so");
+    assert!(lock((now_s + 61) * 1_000_000_000 + 1), "moved away, past the moment asked for");
+    assert_eq!(locked_until(), (compliance(), Some(now_s + 62)));
+
+    store.delete(&key).expect("a delete hides it");
+    assert!(store.head(&key).expect_err("hidden").is_not_found());
+    let versions = s3_place::with_client(&place, async |client| {
+        let listed = client.list_object_versions().bucket(bucket).prefix(&full).send().await;
+        let listed = listed.expect("versions");
+        let (version, marker) = (&listed.versions()[0], &listed.delete_markers()[0]);
+        let version = version.version_id().expect("an id").to_owned();
+        let gone = client.delete_object().bucket(bucket).key(&full).version_id(&version);
+        let refused = gone.bypass_governance_retention(true).send().await;
+        assert!(format!("{refused:?}").contains("AccessDenied"), "{refused:?}");
+        let marker = marker.version_id().expect("an id");
+        let lifted = client.delete_object().bucket(bucket).key(&full).version_id(marker);
+        lifted.send().await.expect("the marker goes");
+        listed.versions().len()
+    });
+    assert_eq!(versions, 1);
+    assert_eq!(store.get(&key, None).expect("it is back"), body);
+}
+
+#[test]
+fn doctor_says_whether_deletions_can_be_undone() {
+    let said = |place: &Place| {
+        let sandbox = place.sandbox();
+        place.init(&sandbox, &[]);
+        let text = sandbox.hsm(["doctor"]).stdout();
+        let about = |check: &str| {
+            let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(check));
+            line.unwrap_or_else(|| panic!("no {check} in:\n{text}")).to_owned()
+        };
+        (about("versioning"), about("object-lock"))
+    };
+    let (versioning, lock) = said(&Place::in_process());
+    assert!(versioning.contains("does not say") && lock.contains("does not say"));
+    if let Some(place) = Place::real("doctor_says_whether_deletions_can_be_undone") {
+        let (versioning, lock) = said(&place);
+        // Not every server can be asked about versions.
+        assert!(!versioning.contains(" on:") && lock.contains("off:"), "{versioning} {lock}");
+    }
+    if let Some(place) = Place::real_with_locks("doctor_says_whether_deletions_can_be_undone") {
+        let (versioning, lock) = said(&place);
+        assert!(versioning.contains(" on:") && lock.contains(" on:"), "{versioning} {lock}");
+    }
+}
 
 fn a_tree_is_tiered_recalled_and_verified(place: &Place) {
     let sandbox = place.sandbox();

@@ -9,6 +9,7 @@
 //! one another, and a state directory, a run directory, a key file or a
 //! directory store inside a root, where `hsm` would tier its own memory away.
 
+mod gc;
 mod guard;
 mod locate;
 mod parse;
@@ -16,6 +17,7 @@ mod roots;
 mod template;
 
 pub use crate::document::Problem as ConfigError;
+pub use gc::GcSection;
 pub use guard::{
     BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser,
     cgroup_globs, exe_globs,
@@ -27,7 +29,7 @@ pub use template::TemplateValues;
 use std::path::PathBuf;
 
 /// A config that has no mistakes. All paths are absolute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub store: StoreSection,
     /// The state DB, locks and caches of this server.
@@ -38,6 +40,7 @@ pub struct Config {
     pub chunking: ChunkingSection,
     pub upload: UploadSection,
     pub guard: GuardSection,
+    pub gc: GcSection,
     /// Where the policies are; `policies.d` beside the config if not said.
     pub policy_dir: PathBuf,
 }
@@ -58,6 +61,8 @@ pub struct StoreSection {
     pub bandwidth: Option<u64>,
     /// Requests in flight; `None` lets the store choose.
     pub concurrency: Option<usize>,
+    /// Whether a chunk that another node has put is used instead of a new one.
+    pub dedup_across_nodes: bool,
 }
 
 /// Whether a checksum goes with every request. Some stores other than AWS

@@ -2,15 +2,24 @@
 
 use super::{
     Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
-    UploadSection, guard,
+    UploadSection, gc, guard,
 };
 use crate::document::{Document, Item, Section};
 use crate::units;
 use std::path::{Component, Path, PathBuf};
 
-const TOP_KEYS: [&str; 8] =
-    ["roots", "state_dir", "policy_dir", "store", "encryption", "chunking", "upload", "guard"];
-const STORE_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 9] = [
+    "roots",
+    "state_dir",
+    "policy_dir",
+    "store",
+    "encryption",
+    "chunking",
+    "upload",
+    "gc",
+    "guard",
+];
+const STORE_KEYS: [&str; 10] = [
     "url",
     "endpoint",
     "region",
@@ -20,6 +29,7 @@ const STORE_KEYS: [&str; 9] = [
     "checksums",
     "bandwidth",
     "concurrency",
+    "dedup_across_nodes",
 ];
 /// What people write where no secret may stand.
 const SECRET_KEYS: [&str; 9] = [
@@ -63,6 +73,7 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
         chunking,
         upload,
         guard,
+        gc: gc::read(top),
         policy_dir: policy_dir?,
     };
     refuse_inside_roots(top, &config);
@@ -156,6 +167,7 @@ fn read_store(top: &Section<'_, '_>) -> Option<StoreSection> {
         checksums: checksums.unwrap_or_default(),
         bandwidth: store.rate("bandwidth"),
         concurrency: concurrency.and_then(|count| usize::try_from(count).ok()),
+        dedup_across_nodes: store.flag("dedup_across_nodes").unwrap_or(true),
     };
     url.map(|_| read)
 }

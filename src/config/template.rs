@@ -31,6 +31,29 @@ fn line(key: &str, value: Option<&str>, example: &str) -> String {
     }
 }
 
+/// `hsm gc`.
+const GC: &str = r#"# What `hsm gc` keeps and when it stops. How many versions of which file are kept
+# longer, [[retention]] in the policies says: docs/POLICY.md.
+# [gc]
+# What was replaced or deleted stays in the store for so long, whatever a policy
+# says; and at least as long as backups of the roots are kept, since a stub that
+# comes back from a backup must find its content.
+# grace = "30d"
+# backup_retention = "0d"
+# Between planning what goes and deleting it.
+# settle = "24h"
+# Objects that no log names are left alone while they are younger, at least "1h".
+# min_age = "24h"
+# A run that would delete more of the store than this asks first.
+# max_share = "30%"
+# Packs with a smaller share in use are rewritten; "0%" rewrites none. Those in
+# storage classes with a minimum duration are rewritten only on request: their old
+# bytes are paid for to its end.
+# repack_below = "40%"
+# repack_cold = false
+
+"#;
+
 /// `hsm recall-guard`. docs/GUARD.md says what each preset does to its program.
 const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains it.
 # [guard]
@@ -126,6 +149,9 @@ url = {url}
 # bandwidth = \"50MiB/s\"
 # concurrency = 8
 
+# What another node of this store has put already is used, not put again.
+# dedup_across_nodes = true
+
 # Encryption before upload. The key file is made by `hsm init --encrypt`; without
 # a second copy of it at another place, losing it is losing every file.
 {encryption}
@@ -138,7 +164,8 @@ url = {url}
 # threads = 4
 # memory = \"256MiB\"
 
-{guard}",
+{gc}{guard}",
+        gc = GC,
         guard = GUARD,
         state_dir = quote(values.state_dir),
         policy_dir = quote(values.policy_dir),

@@ -24,6 +24,8 @@ fn a_small_config_has_sensible_defaults() {
     assert_eq!(config.chunking.size_bytes, 4 << 20);
     assert_eq!((config.upload.threads, config.upload.memory_bytes), (None, 256 << 20));
     assert_eq!(config.encryption, None);
+    assert!(config.store.dedup_across_nodes);
+    assert_eq!(config.gc, GcSection::default());
     let guard = GuardSection {
         run_dir: "/run/hsm".into(),
         first_byte: Duration::from_secs(30),
@@ -55,6 +57,7 @@ sse = "aws:kms:alias/x"
 checksums = "when-required"
 bandwidth = "10MiB/s"
 concurrency = 8
+dedup_across_nodes = false
 [encryption]
 key_file = "/etc/hsm/key"
 [chunking]
@@ -62,6 +65,14 @@ size = "1MiB"
 [upload]
 threads = 3
 memory = "128MiB"
+[gc]
+grace = "2weeks"
+backup_retention = "1y"
+settle = "0s"
+min_age = "1h"
+max_share = "12.5%"
+repack_below = "0%"
+repack_cold = true
 "#;
     let config = Config::parse("c.toml", text).expect("a good config");
     let want = Config {
@@ -75,6 +86,7 @@ memory = "128MiB"
             checksums: Checksums::WhenRequired,
             bandwidth: Some(10 << 20),
             concurrency: Some(8),
+            dedup_across_nodes: false,
         },
         state_dir: "/state".into(),
         roots: vec!["/srv/a".into(), "/srv/ab".into()],
@@ -82,9 +94,61 @@ memory = "128MiB"
         chunking: ChunkingSection { size_bytes: 1 << 20 },
         upload: UploadSection { threads: Some(3), memory_bytes: 128 << 20 },
         guard: GuardSection::of_state_dir(Path::new("/state")),
+        gc: GcSection {
+            grace: Duration::from_secs(14 * 86_400),
+            backup_retention: Duration::from_secs(31_557_600),
+            settle: Duration::ZERO,
+            min_age: Duration::from_secs(3600),
+            max_share_pct: 12.5,
+            repack_below_pct: 0.0,
+            repack_cold: true,
+        },
         policy_dir: "/pol".into(),
     };
     assert_eq!(config, want);
+}
+
+#[test]
+fn the_grace_is_never_shorter_than_a_backup_is_kept() {
+    let grace = |gc: &str| {
+        let text = format!("{SMALL}[gc]\n{gc}\n");
+        Config::parse("c.toml", &text).expect("a good config").gc.grace_in_force()
+    };
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!(grace(""), days(30));
+    assert_eq!(grace("grace = \"1d\""), days(1));
+    assert_eq!(grace("grace = \"1d\"\nbackup_retention = \"20d\""), days(20));
+    assert_eq!(grace("backup_retention = \"20d\""), days(30));
+}
+
+#[test]
+fn every_mistake_about_gc_is_named_with_its_mend() {
+    let text = SMALL.to_owned()
+        + r#"dedup_across_nodes = "yes"
+[gc]
+grace = 30
+backup_retention = "1M"
+settle = true
+min_age = "59m"
+max_share = "130%"
+repack_below = 40
+repack_cold = "never"
+max_shares = "1%"
+"#;
+    insta::assert_snapshot!(problems(&text), @r#"
+/etc/hsm/config.toml:5:22: expected true or false, found a text; write true or false without quotes
+/etc/hsm/config.toml:7:9: bad duration "30": no unit; write a number with a unit: 90d, 2m, 1h30m, 2weeks, 3months, 1y
+/etc/hsm/config.toml:8:20: bad duration "1M": M could be minutes or months; write m or months; write a number with a unit: 90d, 2m, 1h30m, 2weeks, 3months, 1y
+/etc/hsm/config.toml:9:10: expected a text in quotes, found true or false
+/etc/hsm/config.toml:10:11: a min_age of 59 minutes is too short; write 1h or more: a running upload has objects that no log names yet
+/etc/hsm/config.toml:11:13: bad percentage "130%": more than 100 %; write a number from 0 to 100 with a percent sign: 85%
+/etc/hsm/config.toml:12:16: expected a text in quotes, found a whole number
+/etc/hsm/config.toml:13:15: expected true or false, found a text; write true or false without quotes
+/etc/hsm/config.toml:14:1: unknown key "max_shares" in [gc]; did you mean "max_share"?
+"#);
+    insta::assert_snapshot!(problems(&(SMALL.to_owned() + "[[gc]]\n")), @r#"
+/etc/hsm/config.toml:5:1: [gc] must be a table, found a list
+"#);
 }
 
 #[test]
@@ -386,6 +450,9 @@ fn every_line_of_the_template_that_shows_a_value_is_a_value() {
     let config = Config::parse("c.toml", &uncommented).expect("every shown value is good");
     assert_eq!(config.store.concurrency, Some(8));
     assert_eq!(config.upload.threads, Some(4));
+    assert!(config.store.dedup_across_nodes);
+    assert_eq!(config.gc, GcSection::default(), "what is shown is what holds");
+    assert!(uncommented.contains("\n[gc]\n"));
     assert!(config.encryption.is_some());
     let rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(rules, ["moves by hand", "indexers", "scanners", "backups"]);

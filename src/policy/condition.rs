@@ -95,6 +95,19 @@ pub(super) enum Age {
 }
 
 impl Age {
+    /// The key it is written with.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Atime => "atime_older",
+            Self::Mtime => "mtime_older",
+            Self::Ctime => "ctime_older",
+            Self::FirstSeen => "first_seen_older",
+            Self::Recall => "recall_older",
+            Self::Change => "quiet",
+        }
+    }
+
     /// The age in nanoseconds, never negative; `None` is "it never happened".
     pub fn of(self, facts: &Facts<'_>, now_ns: i64) -> Option<i64> {
         let since = |then_ns| Some(age_ns(now_ns, then_ns));
@@ -210,6 +223,27 @@ impl Test {
             Self::Include(_) | Self::Exclude(_) => 3,
             Self::Xattr(..) => 4,
             _ => 0,
+        }
+    }
+
+    /// The key it is written with.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Root(_) => "root",
+            Self::Include(_) => "include",
+            Self::Exclude(_) => "exclude",
+            Self::Name(_) => "file_name",
+            Self::MinSize(_) => "min_size",
+            Self::MaxSize(_) => "max_size",
+            Self::Owner(_) => "owner",
+            Self::Group(_) => "group",
+            Self::ModeAny(_) => "mode_any",
+            Self::ModeAll(_) => "mode_all",
+            Self::ModeNone(_) => "mode_none",
+            Self::NlinkMax(_) => "nlink_max",
+            Self::Older(age, _) => age.key(),
+            Self::State(_) => "state",
+            Self::Xattr(..) => "xattr",
         }
     }
 

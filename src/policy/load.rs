@@ -11,7 +11,8 @@ use super::condition::{Age, Condition, Test};
 use super::facts::Action;
 use super::globs::{PathGlobs, PathGlobsBuilder, Reach, Style};
 use super::limits::{Defaults, ErrorBudget, Limits, Order, Watermark};
-use super::predicates::{Names, PREDICATES, Predicates, has_no_predicate};
+use super::predicates::{Names, PREDICATES, Predicates, Subject, has_no_predicate};
+use super::retention;
 use super::rule::{
     Implied, RULE_KEYS, Rule, read_action, read_chunking, read_compression, read_storage_class,
 };
@@ -20,10 +21,19 @@ use super::{PolicyError, PolicySet};
 use crate::document::{Document, Item, Place, Section};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
-const TOP_KEYS: [&str; 8] =
-    ["unguarded", "pin", "exclude", "class", "rule", "watermark", "limits", "defaults"];
+const TOP_KEYS: [&str; 9] = [
+    "unguarded",
+    "pin",
+    "exclude",
+    "class",
+    "rule",
+    "retention",
+    "watermark",
+    "limits",
+    "defaults",
+];
 const WATERMARK_KEYS: [&str; 3] = ["high", "low", "order"];
 const LIMIT_KEYS: [&str; 4] = ["max_bytes", "max_files", "max_duration", "stop_after_errors"];
 const DEFAULT_KEYS: [&str; 3] = ["min_stub_size", "quiet", "min_age_after_recall"];
@@ -61,12 +71,13 @@ struct Loader {
     said: BTreeMap<String, Place>,
     set: PolicySet,
     rule_places: BTreeMap<String, Place>,
+    retention_places: BTreeMap<String, Place>,
 }
 
 impl Loader {
     fn read(mut self, tops: &[Section<'_, '_>], names: &Names<'_>) -> PolicySet {
         let classes = ClassTable::collect(tops);
-        let predicates = Predicates { names, classes: classes.indices() };
+        let predicates = Predicates { names, classes: classes.indices(), subject: Subject::File };
         let conditions = classes.read(&predicates);
         let costs = classes.order(conditions, &mut self.set);
         for top in tops {
@@ -77,6 +88,12 @@ impl Loader {
             for item in top.tables("rule") {
                 self.read_rule(&item, &predicates);
             }
+            for item in top.tables("retention") {
+                self.read_retention(&item, &predicates);
+            }
+        }
+        for retention in &mut self.set.retentions {
+            retention.condition.sort_by_cost(&costs);
         }
         for rule in &mut self.set.rules {
             rule.condition.sort_by_cost(&costs);
@@ -197,7 +214,7 @@ impl Loader {
         }
         let known: Vec<&str> = RULE_KEYS.iter().chain(&PREDICATES).copied().collect();
         section.only(&known);
-        self.note_rule_name(&section, name);
+        note_name(&mut self.rule_places, &section, "rule");
         let rule = Rule {
             name: name.unwrap_or_default().to_owned(),
             place: section.place(),
@@ -212,18 +229,27 @@ impl Loader {
         self.set.rules.push(rule);
     }
 
-    fn note_rule_name(&mut self, section: &Section<'_, '_>, name: Option<&str>) {
-        let Some(name) = name else { return };
-        if let Some(earlier) = self.rule_places.get(name) {
-            let what = format!("{} is already defined at {earlier}", section.title());
-            section.doc().problem_at(
-                section.key_place("name"),
-                what,
-                "give each rule its own name",
-            );
-        } else {
-            self.rule_places.insert(name.to_owned(), section.key_place("name"));
-        }
+    fn read_retention(&mut self, item: &Item<'_, '_>, predicates: &Predicates<'_>) {
+        let number = self.set.retentions.len() + 1;
+        let read = retention::read(item, number, predicates, &self.set);
+        let Some(retention) = read else { return };
+        let section = item.open_section(format!("retention {:?}", retention.name));
+        let section = section.expect("it has been read");
+        note_name(&mut self.retention_places, &section, "retention");
+        self.set.retentions.push(retention);
+    }
+}
+
+/// Notes a name that an earlier table of the same kind has.
+fn note_name(places: &mut BTreeMap<String, Place>, section: &Section<'_, '_>, noun: &str) {
+    // What is no text has been told where it was read.
+    let Some(DeValue::String(name)) = section.item("name").map(|item| item.value()) else { return };
+    let place = section.key_place("name");
+    if let Some(earlier) = places.get(name.as_ref()) {
+        let what = format!("{} is already defined at {earlier}", section.title());
+        section.doc().problem_at(place, what, format!("give each {noun} its own name"));
+    } else {
+        places.insert(name.to_string(), place);
     }
 }
 
@@ -264,7 +290,7 @@ fn read_order(item: Item<'_, '_>) -> Option<Order> {
 }
 
 fn read_error_budget(item: &Item<'_, '_>) -> Option<ErrorBudget> {
-    if let toml::de::DeValue::Integer(_) = item.value() {
+    if let DeValue::Integer(_) = item.value() {
         return item.integer(1..=i64::MAX).map(|count| ErrorBudget::Count(count.cast_unsigned()));
     }
     let text = item.text()?;

@@ -3,7 +3,8 @@
 //! Pure: text in, a [`PolicySet`] out; facts in, a [`Verdict`] out. No file
 //! system, no clock, no user database (names come resolved through [`Names`]).
 //! Rules are tried in order, the first that matches decides, and a file that no
-//! rule matches is left alone. The language is described in docs/POLICY.md.
+//! rule matches is left alone. Retentions say in the same way how much the store
+//! keeps of what a file was. The language is described in docs/POLICY.md.
 //!
 //! Two promises rest here. Every mistake in a policy is found when it loads,
 //! with file, line, column and the mend; and whatever is unclear about a file
@@ -18,6 +19,7 @@ mod globs;
 mod limits;
 mod load;
 mod predicates;
+mod retention;
 mod rule;
 mod weight;
 
@@ -27,6 +29,7 @@ pub use facts::{Action, Facts, FileState, Pin, UnknownState};
 pub use globs::{BadGlob, PathGlobs, PathGlobsBuilder, Reach, Style};
 pub use limits::{Defaults, ErrorBudget, Limits, Order, Rank, Watermark, rank};
 pub use predicates::Names;
+pub use retention::{Retention, RetentionRule};
 pub use rule::{Chunking, Rule};
 pub use weight::{BadWeight, Weight};
 
@@ -36,6 +39,7 @@ use condition::{Ages, Condition, Context};
 #[derive(Debug, Clone, Default)]
 pub struct PolicySet {
     rules: Vec<Rule>,
+    retentions: Vec<RetentionRule>,
     class_names: Vec<String>,
     class_conditions: Vec<Condition>,
     pins: PathGlobs,

@@ -6,6 +6,7 @@
 use super::condition::{Age, Condition, Ids, States, Test, Wanted};
 use super::facts::FileState;
 use super::globs::{PathGlobs, PathGlobsBuilder, Reach, Style, TextGlobs, text_glob};
+use super::retention;
 use crate::document::{Item, Section, closest};
 use std::collections::BTreeMap;
 use toml::de::DeValue;
@@ -39,14 +40,8 @@ pub(super) const PREDICATES: [&str; 25] = [
     "not",
 ];
 
-const AGES: [(&str, Age); 6] = [
-    ("idle", Age::Idle),
-    ("atime_older", Age::Atime),
-    ("mtime_older", Age::Mtime),
-    ("ctime_older", Age::Ctime),
-    ("first_seen_older", Age::FirstSeen),
-    ("recall_older", Age::Recall),
-];
+/// The ages that a predicate asks for.
+const AGES: [Age; 6] = [Age::Idle, Age::Atime, Age::Mtime, Age::Ctime, Age::FirstSeen, Age::Recall];
 
 /// Words for permission bits (inode(7)).
 const MODE_WORDS: [(&str, u32); 5] = [
@@ -75,11 +70,29 @@ pub(super) struct Predicates<'n> {
     pub names: &'n Names<'n>,
     /// Every class of the set by name.
     pub classes: BTreeMap<&'n str, usize>,
+    pub subject: Subject<'n>,
+}
+
+/// What a condition is asked about.
+#[derive(Clone, Copy)]
+pub(super) enum Subject<'n> {
+    File,
+    /// A version in the store; with the conditions of the classes.
+    Version(&'n [Condition]),
 }
 
 impl Predicates<'_> {
+    /// The same for conditions over versions in the store; `classes` by number.
+    pub fn of_versions<'n>(&'n self, classes: &'n [Condition]) -> Predicates<'n> {
+        let subject = Subject::Version(classes);
+        Predicates { names: self.names, classes: self.classes.clone(), subject }
+    }
+
     /// All predicates of the table; keys that are none are left to the caller.
     pub fn read(&self, table: &Section<'_, '_>) -> Condition {
+        if let Subject::Version(_) = self.subject {
+            retention::refuse_predicates(table);
+        }
         let mut parts = Vec::new();
         self.read_classes(table, &mut parts);
         read_globs(table, &mut parts);
@@ -102,7 +115,12 @@ impl Predicates<'_> {
         for item in item.one_or_more() {
             let Some(name) = item.text() else { continue };
             match self.classes.get(name) {
-                Some(index) => classes.push(Condition::Class(*index)),
+                Some(index) => {
+                    if let Subject::Version(all) = self.subject {
+                        retention::refuse_class(table, &item, &all[*index], all);
+                    }
+                    classes.push(Condition::Class(*index));
+                }
                 None => {
                     let mend = match closest(name, self.classes.keys().copied()) {
                         Some(meant) => format!("did you mean {meant:?}?"),
@@ -332,8 +350,8 @@ fn read_xattrs(table: &Section<'_, '_>, parts: &mut Vec<Condition>) {
 }
 
 fn read_ages(table: &Section<'_, '_>, parts: &mut Vec<Condition>) {
-    for (key, age) in AGES {
-        if let Some(limit) = table.duration(key) {
+    for age in AGES {
+        if let Some(limit) = table.duration(age.key()) {
             let limit_ns =
                 i64::try_from(limit.as_nanos()).expect("durations are at most 200 years");
             parts.push(Condition::Test(Test::Older(age, limit_ns)));

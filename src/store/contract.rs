@@ -65,6 +65,7 @@ pub fn check(store: &dyn Store) {
     area.large_objects_come_back();
     area.writers_do_not_disturb_each_other();
     area.sweeping_spares_objects();
+    area.a_lock_is_kept_or_denied();
     area.remove_everything();
     check_proofs(store);
 }
@@ -285,6 +286,22 @@ impl Area<'_> {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
         }
         assert_eq!(collect_keys(self.store, &self.prefix, None).expect("list"), before);
+    }
+
+    /// With a date so near that a shared bucket is rid of the object soon.
+    fn a_lock_is_kept_or_denied(&self) {
+        let now_ns = crate::clock::Clock::system().now_ns();
+        let key = self.put("locked", &noise(10, 9));
+        let locked = self.store.lock_until(&key, now_ns + 20_000_000_000).expect("lock");
+        let has_locks = self.store.protections().expect("ask").object_lock == Some(true);
+        assert_eq!(locked, has_locks, "locks are where the store says they are");
+        assert_eq!(self.store.get(&key, None).expect("get"), noise(10, 9), "and it stays readable");
+        let again = self.store.lock_until(&key, now_ns + 10_000_000_000).expect("an earlier date");
+        assert_eq!(again, locked, "what is locked for longer is locked");
+        match self.store.lock_until(&self.key("never/was"), now_ns + 10_000_000_000) {
+            Ok(locked) => assert!(!locked, "what is not there cannot be locked"),
+            Err(error) => assert!(error.is_not_found(), "{error}"),
+        }
     }
 
     fn remove_everything(&self) {

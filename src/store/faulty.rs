@@ -5,7 +5,9 @@
 //! using a name again after its object was deleted. `hsm` writes every object
 //! once; [`Faulty::lenient`] lifts this for tests of stores as such.
 
-use super::{Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result};
+use super::{
+    Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result,
+};
 use super::{Store, SweepStats};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -21,6 +23,7 @@ pub enum Operation {
     List,
     Delete,
     Sweep,
+    Lock,
 }
 
 /// What goes wrong.
@@ -239,6 +242,15 @@ impl<S: Store> Store for Faulty<S> {
     fn sweep(&self, older_than_ns: i64) -> Result<SweepStats> {
         let fault = self.enter(Operation::Sweep, "");
         self.run(fault, "sweep", "", || self.inner.sweep(older_than_ns))
+    }
+
+    fn lock_until(&self, key: &Key, until_ns: i64) -> Result<bool> {
+        let fault = self.enter(Operation::Lock, key.as_str());
+        self.run(fault, "lock", key.as_str(), || self.inner.lock_until(key, until_ns))
+    }
+
+    fn protections(&self) -> Result<Protections> {
+        self.inner.protections()
     }
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {

@@ -7,7 +7,9 @@
 //! requested, of the store or of the thread's errand.
 
 use super::retrying::wait_unless_stopped;
-use super::{Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result};
+use super::{
+    Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result,
+};
 use super::{Store, SweepStats};
 use crate::clock::Stopwatch;
 use crate::monitor::Stop;
@@ -102,6 +104,14 @@ impl<S: Store> Store for Limited<S> {
 
     fn sweep(&self, older_than_ns: i64) -> Result<SweepStats> {
         self.inner.sweep(older_than_ns)
+    }
+
+    fn lock_until(&self, key: &Key, until_ns: i64) -> Result<bool> {
+        self.inner.lock_until(key, until_ns)
+    }
+
+    fn protections(&self) -> Result<Protections> {
+        self.inner.protections()
     }
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {

@@ -118,6 +118,16 @@ pub enum Precaution {
     CreateNew,
 }
 
+/// What a store has beside its objects against their loss.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Protections {
+    /// Whether a deleted object can be brought back as an older version;
+    /// `None` where the store has no such thing or does not say.
+    pub versioning: Option<bool>,
+    /// Whether [`Store::lock_until`] locks; `None` likewise.
+    pub object_lock: Option<bool>,
+}
+
 /// A flat space of immutable objects. Every method blocks, may be called from
 /// several threads at once, and keeps this contract:
 ///
@@ -140,6 +150,9 @@ pub enum Precaution {
 ///   [`Key`] are not visited.
 /// * `delete` of a missing key is `Ok`. Whether a delete survives a power cut
 ///   is not promised: an object may come back.
+/// * A lock is never shortened or lifted. Where `lock_until` answered `true`,
+///   nobody can remove the bytes from the store before that time;
+///   a `delete` may answer `Ok` and hide the object all the same.
 /// * No key is a proper segment prefix of another (`a` and `a/b`): directories
 ///   cannot hold both.
 pub trait Store: Send + Sync {
@@ -170,6 +183,16 @@ pub trait Store: Send + Sync {
     /// before `older_than_ns`. Choose a time that no living writer reaches: a
     /// day is plenty.
     fn sweep(&self, older_than_ns: i64) -> Result<SweepStats>;
+
+    /// Keeps an object from being removed until `until_ns` (UTC, since the Unix
+    /// epoch), which is in the future. `Ok(false)` where the store has no such
+    /// thing (a directory, a bucket without object lock): nothing is locked.
+    /// The lock binds everyone, the store's owner included, and costs whatever
+    /// the object costs until then.
+    fn lock_until(&self, key: &Key, until_ns: i64) -> Result<bool>;
+
+    /// Asks what the store has against loss.
+    fn protections(&self) -> Result<Protections>;
 
     /// Tries out a precaution at `scratch`, past every care the backend takes
     /// itself. May leave an object at `scratch`.
@@ -205,6 +228,12 @@ macro_rules! forward_store {
             }
             fn sweep(&self, older_than_ns: i64) -> Result<SweepStats> {
                 (**self).sweep(older_than_ns)
+            }
+            fn lock_until(&self, key: &Key, until_ns: i64) -> Result<bool> {
+                (**self).lock_until(key, until_ns)
+            }
+            fn protections(&self) -> Result<Protections> {
+                (**self).protections()
             }
             fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
                 (**self).honours(precaution, scratch)

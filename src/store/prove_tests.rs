@@ -4,7 +4,7 @@ use super::super::contract::{key, noise, prepared_directory};
 use super::super::{DirectoryStore, Fault, Faulty, Operation, PutOptions};
 use super::*;
 use crate::store::sums::sha256;
-use crate::store::{ObjectInfo, Precaution, SweepStats};
+use crate::store::{ObjectInfo, Precaution, Protections, SweepStats};
 use std::ops::Range;
 
 /// A directory that claims whatever it is told to about its objects.
@@ -46,6 +46,12 @@ impl Store for Claiming {
     }
     fn sweep(&self, _: i64) -> Result<SweepStats> {
         unreachable!("a proof sweeps nothing")
+    }
+    fn lock_until(&self, _: &Key, _: i64) -> Result<bool> {
+        unreachable!("a proof locks nothing")
+    }
+    fn protections(&self) -> Result<Protections> {
+        unreachable!("a proof asks nothing")
     }
     fn honours(&self, _: Precaution, _: &Key) -> Result<bool> {
         unreachable!("a proof asks nothing")

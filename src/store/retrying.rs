@@ -10,7 +10,9 @@
 //! then meets the object of the first one; it counts as ours only if its bytes
 //! are, byte by byte, the ones sent.
 
-use super::{Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result};
+use super::{
+    Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result,
+};
 use super::{Store, SweepStats};
 use crate::errand::Errand;
 use crate::monitor::Stop;
@@ -178,6 +180,14 @@ impl<S: Store> Store for Retrying<S> {
         self.retry(|_| self.inner.sweep(older_than_ns))
     }
 
+    fn lock_until(&self, key: &Key, until_ns: i64) -> Result<bool> {
+        self.retry(|_| self.inner.lock_until(key, until_ns))
+    }
+
+    fn protections(&self) -> Result<Protections> {
+        self.retry(|_| self.inner.protections())
+    }
+
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
         self.retry(|_| self.inner.honours(precaution, scratch))
     }
@@ -270,6 +280,18 @@ mod tests {
         store.inner.on(Operation::Put, 1, Fault::Fail(ErrorKind::Transient));
         let error = store.put(&key("packs/a"), Bytes::from_static(b"mine"), &create_new());
         assert_eq!(error.expect_err("taken").kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_lock_is_tried_again_and_its_absence_is_an_answer() {
+        let (_dir, store) = prepared_directory();
+        let store = Retrying::new(Faulty::new(store), QUICK, Stop::new());
+        store.inner.on(Operation::Lock, 1, Fault::Fail(ErrorKind::Transient));
+        assert!(!store.lock_until(&key("packs/a"), 1).expect("a directory has no locks"));
+        assert_eq!(store.inner.count(Operation::Lock), 2);
+        store.inner.every(Operation::Lock, Fault::Fail(ErrorKind::Denied));
+        let error = store.lock_until(&key("packs/a"), 1).expect_err("denied");
+        assert_eq!((error.kind(), store.inner.count(Operation::Lock)), (ErrorKind::Denied, 3));
     }
 
     #[test]

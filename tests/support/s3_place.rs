@@ -35,12 +35,22 @@ impl Place {
 
     /// `None`, loudly, where no real server is named.
     pub fn real(test: &str) -> Option<Self> {
+        Self::real_bucket(test, "", false)
+    }
+
+    /// The same in a bucket beside it that can lock objects (and so keeps every
+    /// version; what is left of a test there goes with the bucket).
+    pub fn real_with_locks(test: &str) -> Option<Self> {
+        Self::real_bucket(test, "-locks", true)
+    }
+
+    fn real_bucket(test: &str, suffix: &str, locks: bool) -> Option<Self> {
         let Ok(endpoint) = std::env::var("HSM_TEST_S3_ENDPOINT") else {
             eprintln!("SKIPPED {test} on a real server: HSM_TEST_S3_ENDPOINT names none");
             return None;
         };
         let or = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
-        let bucket = or("HSM_TEST_S3_BUCKET", BUCKET);
+        let bucket = or("HSM_TEST_S3_BUCKET", BUCKET) + suffix;
         let unique = hsm::ids::PackId::fresh(hsm::clock::Clock::system().now_ns());
         let place = Self {
             server: None,
@@ -52,7 +62,7 @@ impl Place {
                 secret: or("AWS_SECRET_ACCESS_KEY", "test"),
             },
         };
-        make_bucket(&place, &bucket);
+        make_bucket(&place, &bucket, locks);
         Some(place)
     }
 
@@ -113,7 +123,19 @@ impl Drop for Place {
     }
 }
 
-fn make_bucket(place: &Place, bucket: &str) {
+fn make_bucket(place: &Place, bucket: &str, locks: bool) {
+    with_client(place, async |client| {
+        // Tests run side by side: another may have made it just now.
+        let create = client.create_bucket().bucket(bucket);
+        let create = create.set_object_lock_enabled_for_bucket(locks.then_some(true));
+        let made = create.send().await;
+        let there = client.head_bucket().bucket(bucket).send().await;
+        assert!(there.is_ok(), "no bucket {bucket}: {made:?}, {there:?}");
+    });
+}
+
+/// Asks the server past `hsm`.
+pub fn with_client<T>(place: &Place, ask: impl AsyncFnOnce(&aws_sdk_s3::Client) -> T) -> T {
     use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
     let config = Builder::new()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -134,10 +156,5 @@ fn make_bucket(place: &Place, bucket: &str) {
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(async {
-        // Tests run side by side: another may have made it just now.
-        let made = client.create_bucket().bucket(bucket).send().await;
-        let there = client.head_bucket().bucket(bucket).send().await;
-        assert!(there.is_ok(), "no bucket {bucket}: {made:?}, {there:?}");
-    });
+    runtime.block_on(ask(&client))
 }

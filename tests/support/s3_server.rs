@@ -16,6 +16,7 @@ use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
 use md5::Digest as _;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,6 +95,7 @@ struct Rule {
 #[derive(Default)]
 struct Shared {
     rules: Mutex<Vec<Rule>>,
+    answers: Mutex<HashMap<String, (u16, String)>>,
     seen: Mutex<Vec<Seen>>,
     dead: AtomicBool,
 }
@@ -166,6 +168,13 @@ impl S3Server {
     pub fn revive(&self) {
         self.behave();
         self.shared.dead.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on requests with this query, such as `versioning`, are answered
+    /// with this: for what the server underneath lacks.
+    pub fn answer(&self, query: &str, status: u16, body: &str) {
+        let mut answers = self.shared.answers.lock().expect("no panic");
+        answers.insert(query.to_owned(), (status, body.to_owned()));
     }
 
     pub fn behave(&self) {
@@ -305,6 +314,14 @@ impl Front {
             // The condition is signed, so it cannot be taken out of the
             // request; without the object it holds.
             let _ = std::fs::remove_file(&object);
+        }
+        let own = self.shared.answers.lock().expect("no panic").get(&query).cloned();
+        if let Some((status, body)) = own {
+            let read = request.body_mut().store_all_limited(1 << 20).await;
+            read.map_err(io::Error::other)?;
+            let mut answer = Response::new(s3s::Body::from(body));
+            *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
+            return Ok(answer);
         }
         let answered = self.service.call(request).await;
         let mut answer = answered.map_err(|error| io::Error::other(format!("{error:?}")))?;

@@ -6,8 +6,10 @@ use crate::cli::args::PolicyFiles;
 use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Name, escaped_path};
+use crate::cli::output::{Name, escaped, escaped_path};
 use crate::cli::table::{Align, Table};
+use crate::policy::PolicySet;
+use crate::units::format_duration_exact;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::PathBuf;
@@ -20,8 +22,9 @@ Examples:
 
 /// Check and show policies
 ///
-/// A policy is TOML: classes, rules of which the first that matches wins, a
-/// watermark, limits. What no rule matches is left alone.
+/// A policy is TOML: classes, rules of which the first that matches wins, how
+/// many versions the store keeps, a watermark, limits. What no rule matches is
+/// left alone.
 ///
 /// These commands read policy files and nothing else.
 #[derive(Debug, Args)]
@@ -111,6 +114,7 @@ fn show(context: &Context, named: &PolicyFiles) -> Result<Outcome, Error> {
     if set.rules().is_empty() {
         context.out.line("no rules: nothing is ever tiered")?;
     }
+    show_retentions(context, &set)?;
     if let Some(mark) = set.watermark() {
         let (high, low) = (mark.high_pct, mark.low_pct);
         context.out.line(format!("above {high}% full, age limits are waived until {low}%"))?;
@@ -122,7 +126,22 @@ fn show(context: &Context, named: &PolicyFiles) -> Result<Outcome, Error> {
     Ok(Outcome::done()
         .with("files", files.len())
         .with("rules", set.rules().len())
+        .with("retentions", set.retentions().len())
         .with("unguarded", set.unguarded()))
+}
+
+fn show_retentions(context: &Context, set: &PolicySet) -> Result<(), Error> {
+    for (nth, retention) in set.retentions().iter().enumerate() {
+        let name = escaped(retention.name.as_bytes());
+        let kept_for = format_duration_exact(retention.keep_for);
+        let versions = retention.keep_versions;
+        context.out.line(format!("keep {versions} versions, and all for {kept_for}: {name}"))?;
+        context.out.record(&json!({
+            "type": "retention", "order": nth + 1, "name": retention.name,
+            "keep_versions": versions, "keep_for_seconds": retention.keep_for.as_secs(),
+        }))?;
+    }
+    Ok(())
 }
 
 fn fields(context: &Context) -> Result<Outcome, Error> {

@@ -15,6 +15,7 @@ pub struct Field {
 const TOP: &str = "top of the file";
 const ASK: &str = "rule and class, what must hold";
 const SET: &str = "[[rule]], what is done";
+const KEEP: &str = "[[retention]], what the store keeps of versions";
 const WATERMARK: &str = "[watermark], free space first";
 const LIMITS: &str = "[limits], per run";
 const DEFAULTS: &str = "[defaults]";
@@ -61,6 +62,14 @@ pub const FIELDS: &[Field] = &[
     field(ASK, "all = [{ min_size = \"1MiB\" }, { idle = \"7d\" }]", "each of these"),
     field(ASK, "any = [{ min_size = \"1GiB\" }, { idle = \"1y\" }]", "at least one of these"),
     field(ASK, "not = { file_name = \"*.db\" }", "the opposite"),
+    field(KEEP, "name = \"documents\"", "told with what is kept; required"),
+    field(KEEP, "keep_versions = 10", "the last versions of a file that still exists"),
+    field(
+        KEEP,
+        "keep_for = \"90d\"",
+        "all versions, for so long after they were replaced or deleted",
+    ),
+    field(KEEP, "include = \"*.docx\"", "and class, root, exclude, file_name, min_size, max_size"),
     field(WATERMARK, "high = \"85%\"", "start freeing above this"),
     field(WATERMARK, "low = \"75%\"", "and stop below this"),
     field(WATERMARK, "order = \"coldest\"", "coldest, largest or a weight expression"),
@@ -96,6 +105,13 @@ mod tests {
                 format!("[[rule]]\n{rule}\ninclude = \"*.RAW\"\n{example}\n")
             }
             ASK => format!("[[rule]]\n{rule}\n{example}\n"),
+            KEEP if example.starts_with("name") => {
+                format!("[[retention]]\nkeep_for = \"1d\"\n{example}\n")
+            }
+            KEEP if example.starts_with("include") => {
+                format!("[[retention]]\nname = \"x\"\nkeep_for = \"1d\"\n{example}\n")
+            }
+            KEEP => format!("[[retention]]\nname = \"x\"\n{example}\n"),
             WATERMARK if example.starts_with("high") => {
                 format!("[watermark]\nlow = \"1%\"\n{example}\n")
             }

@@ -33,4 +33,5 @@ pub(super) fn facts(path: &str) -> Facts<'_> {
 mod errors;
 mod language;
 mod laws;
+mod retention;
 mod shipped;

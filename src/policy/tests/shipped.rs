@@ -4,6 +4,7 @@
 use super::*;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 type Change = fn(&mut Facts<'_>);
 
@@ -112,6 +113,20 @@ const ROWS: &[Row] = &[
     (LOW_DISK, "a/b.part", very_old, Some("temporary files"), Ignore),
 ];
 
+/// File of `policies/`, path, size, the retention that decides, versions, days.
+type Kept = (&'static str, &'static str, u64, Option<&'static str>, u32, u64);
+
+const KEPT: &[Kept] = &[
+    (OFFICE, "team/Report.DOCX", 9_000, Some("documents"), 10, 90),
+    (OFFICE, "team/.recycle/a.docx", 9_000, None, 0, 0),
+    (OFFICE, "team/books.accdb", GIB, None, 0, 0),
+    (BACKUP, "a/db.SQL", 300 * GIB, Some("enormous dumps and images"), 1, 0),
+    (BACKUP, "a/db.sql", GIB, Some("dumps and images"), 14, 0),
+    (BACKUP, "a/small.sql", 9_000, Some("everything else"), 3, 60),
+    (BACKUP, "a/b.txt", 300 * GIB, Some("everything else"), 3, 60),
+    (MEDIA, "p/A001.MOV", GIB, None, 0, 0),
+];
+
 fn keep(name: &str) -> Option<Vec<u8>> {
     (name == "user.hsm.keep").then(|| b"1".to_vec())
 }
@@ -164,6 +179,17 @@ fn shipped_policies_decide_as_they_say() {
 }
 
 #[test]
+fn shipped_policies_keep_what_they_say() {
+    for (policy, path, size_bytes, rule, keep_versions, days) in KEPT {
+        let set = shipped(policy);
+        let kept = set.retention(Path::new("/srv/data"), path.as_bytes(), *size_bytes);
+        let keep_for = Duration::from_secs(days * 86_400);
+        let want = Retention { rule: *rule, keep_versions: *keep_versions, keep_for };
+        assert_eq!(kept, want, "{policy} {path}");
+    }
+}
+
+#[test]
 fn every_shipped_policy_is_tested_and_every_rule_of_it_decides_once() {
     let listed = std::fs::read_dir(repository("policies")).expect("the directory is there");
     let names: BTreeSet<String> = listed
@@ -179,6 +205,11 @@ fn every_shipped_policy_is_tested_and_every_rule_of_it_decides_once() {
             ROWS.iter().filter(|row| row.0 == name).filter_map(|row| row.3).collect();
         let rules: BTreeSet<&str> = set.rules().iter().map(|rule| rule.name.as_str()).collect();
         assert_eq!(used, rules, "{name}");
+        let used: BTreeSet<&str> =
+            KEPT.iter().filter(|row| row.0 == name).filter_map(|row| row.3).collect();
+        let retentions: BTreeSet<&str> =
+            set.retentions().iter().map(|retention| retention.name.as_str()).collect();
+        assert_eq!(used, retentions, "{name}");
     }
 }
 
@@ -241,7 +272,8 @@ fn the_document_names_every_key() {
     let text =
         std::fs::read_to_string(repository("docs/POLICY.md")).expect("the document is there");
     let predicates = super::super::predicates::PREDICATES;
-    for key in predicates.iter().chain(&super::super::rule::RULE_KEYS) {
+    let retention = &super::super::retention::RETENTION_KEYS;
+    for key in predicates.iter().chain(&super::super::rule::RULE_KEYS).chain(retention) {
         assert!(text.contains(&format!("`{key}`")), "docs/POLICY.md says nothing of {key}");
     }
 }

@@ -23,8 +23,8 @@ mod tests;
 mod write;
 
 use super::{
-    DESCRIPTOR_KEY, Error, ErrorKind, Key, ObjectInfo, PROBE_PREFIX, Precaution, PutOptions,
-    PutReceipt, Result, Store, SweepStats,
+    DESCRIPTOR_KEY, Error, ErrorKind, Key, ObjectInfo, PROBE_PREFIX, Precaution, Protections,
+    PutOptions, PutReceipt, Result, Store, SweepStats,
 };
 use crate::fault;
 use bytes::Bytes;
@@ -217,6 +217,15 @@ impl Store for DirectoryStore {
     fn sweep(&self, older_than_ns: i64) -> Result<SweepStats> {
         self.check_is_store("sweep", "")?;
         self.sweep_temporaries(older_than_ns)
+    }
+
+    /// A directory's owner can remove any file of it.
+    fn lock_until(&self, _key: &Key, _until_ns: i64) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn protections(&self) -> Result<Protections> {
+        Ok(Protections::default())
     }
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {

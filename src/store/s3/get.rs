@@ -111,7 +111,7 @@ impl S3Store {
     /// The answer to a HEAD has no body to tell a missing object from a missing
     /// bucket, and not every server tells them apart in others. So the bucket
     /// is asked for before the first object is called missing.
-    async fn blaming_the_bucket(&self, error: Error, key: &Key) -> Error {
+    pub(super) async fn blaming_the_bucket(&self, error: Error, key: &Key) -> Error {
         if !error.is_not_found() || self.bucket_seen.load(Ordering::Relaxed) {
             return error;
         }

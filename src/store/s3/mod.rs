@@ -17,6 +17,7 @@ mod connect;
 mod errors;
 mod get;
 mod list;
+mod lock;
 mod put;
 mod sweep;
 #[cfg(test)]
@@ -24,8 +25,8 @@ mod tests;
 mod trial;
 
 use super::{
-    Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, PutOptions, PutReceipt, Result,
-    Store, StoreOptions, SweepStats,
+    Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt,
+    Result, Store, StoreOptions, SweepStats,
 };
 use crate::errand::Errand;
 use crate::fault;
@@ -180,6 +181,17 @@ impl Store for S3Store {
 
     fn sweep(&self, older_than_ns: i64) -> Result<SweepStats> {
         self.runtime.block_on(self.abort_stale_uploads(older_than_ns))
+    }
+
+    fn lock_until(&self, key: &Key, until_ns: i64) -> Result<bool> {
+        fault::effect("store.lock").map_err(|error| {
+            self.error(ErrorKind::Other, "lock", key.as_str()).with_source(error)
+        })?;
+        self.runtime.block_on(self.lock_object(key, until_ns))
+    }
+
+    fn protections(&self) -> Result<Protections> {
+        self.wait_for("ask about protections", "", self.ask_protections())
     }
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {

@@ -286,6 +286,72 @@ fn a_proven_condition_costs_no_look_beforehand() {
 }
 
 #[test]
+fn a_bucket_without_locks_and_versions_says_so() {
+    let (server, store) = server_and_store();
+    store.put(&key("packs/a"), noise(10, 1), &REPLACE).expect("put");
+    assert!(!store.lock_until(&key("packs/a"), i64::MAX / 2).expect("no lock, no error"));
+    assert_eq!(store.protections().expect("ask"), Protections::default());
+    let missing = store.lock_until(&key("packs/b"), i64::MAX / 2);
+    assert_eq!(kind(missing), ErrorKind::NotFound);
+    server.misbehave(None, u32::MAX, Misdeed::SlowDown);
+    assert_eq!(kind(store.lock_until(&key("packs/a"), 1)), ErrorKind::Throttled);
+    assert_eq!(kind(store.protections()), ErrorKind::Throttled);
+    server.behave();
+    // Who may not ask does not know.
+    server.misbehave(Some("GET"), u32::MAX, Misdeed::Forbid);
+    assert_eq!(store.protections().expect("ask"), Protections::default());
+}
+
+const XML: &str = "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
+
+#[test]
+fn versions_and_locks_are_asked_for() {
+    let (server, store) = server_and_store();
+    let versioning = |status: &str| {
+        let body = format!("<VersioningConfiguration {XML}>{status}</VersioningConfiguration>");
+        server.answer("versioning", 200, &body);
+        store.protections().expect("ask").versioning
+    };
+    assert_eq!(versioning("<Status>Enabled</Status>"), Some(true));
+    assert_eq!(versioning("<Status>Suspended</Status>"), Some(false));
+    assert_eq!(versioning(""), Some(false), "as a bucket that never had it");
+    server.answer("versioning", 200, "<Nonsense/>");
+    assert_eq!(store.protections().expect("ask").versioning, None);
+    let none = "<Error><Code>ObjectLockConfigurationNotFoundError</Code></Error>";
+    server.answer("object-lock", 404, none);
+    assert_eq!(store.protections().expect("ask").object_lock, Some(false));
+    server.answer("object-lock", 404, "<Error><Code>NoSuchBucket</Code></Error>");
+    assert_eq!(kind(store.protections()), ErrorKind::Unreachable);
+    let on = "<ObjectLockEnabled>Enabled</ObjectLockEnabled>";
+    let on = format!("<ObjectLockConfiguration {XML}>{on}</ObjectLockConfiguration>");
+    server.answer("object-lock", 200, &on);
+    let found = store.protections().expect("ask");
+    assert_eq!((found.object_lock, found.versioning), (Some(true), Some(true)));
+}
+
+#[test]
+fn no_refusal_to_lock_is_taken_for_a_bucket_without_locks() {
+    let (server, store) = server_and_store();
+    let a = key("packs/a");
+    store.put(&a, noise(10, 1), &REPLACE).expect("put");
+    server.answer("retention", 400, "<Error><Code>InvalidRequest</Code></Error>");
+    assert!(!store.lock_until(&a, 1).expect("nobody says that there are locks"));
+    let on = "<ObjectLockEnabled>Enabled</ObjectLockEnabled>";
+    let on = format!("<ObjectLockConfiguration {XML}>{on}</ObjectLockConfiguration>");
+    server.answer("object-lock", 200, &on);
+    assert_eq!(kind(store.lock_until(&a, 1)), ErrorKind::BadRequest);
+    server.answer("retention", 403, "<Error><Code>AccessDenied</Code></Error>");
+    assert_eq!(kind(store.lock_until(&a, 1)), ErrorKind::Denied);
+    server.answer("retention", 200, "");
+    server.take_seen();
+    assert!(store.lock_until(&a, 1).expect("locked"));
+    let sent = server.take_seen();
+    let lock = writes(&sent).next().expect("a PUT");
+    assert!(lock.uri.contains("retention"), "{lock:?}");
+    assert!(lock.header("x-amz-checksum-crc32").is_some(), "S3 demands a sum: {lock:?}");
+}
+
+#[test]
 fn the_probe_finds_what_the_server_does() {
     let (server, store) = server_and_store();
     let honest = Capabilities {

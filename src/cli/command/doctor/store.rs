@@ -7,7 +7,7 @@ use crate::cli::error::Error;
 use crate::cli::{key_file, opened, report};
 use crate::config::Config;
 use crate::state::StateDb;
-use crate::store::{self, Capabilities, Store};
+use crate::store::{self, Capabilities, Protections, Store};
 
 pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec<Finding> {
     let store = match context.store(config, state) {
@@ -21,6 +21,13 @@ pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec
     match store::probe(&*store, context.now_ns()) {
         Ok(found) => findings.extend(capabilities(found, state)),
         Err(error) => findings.push(bad("probe", report::one_line(&error.into()))),
+    }
+    // A directory has neither, and needs not be told so.
+    if config.store.url.starts_with("s3://") {
+        match store.protections() {
+            Ok(found) => findings.extend(protections(found)),
+            Err(error) => findings.push(bad("versioning", report::one_line(&error.into()))),
+        }
     }
     findings
 }
@@ -71,6 +78,29 @@ fn capabilities(found: Capabilities, state: Option<&StateDb>) -> Vec<Finding> {
             .push(warning("changed", "the store behaves otherwise than at hsm init: run it again"));
     }
     findings
+}
+
+/// What stands between a mistaken or malicious delete and the loss.
+fn protections(found: Protections) -> [Finding; 2] {
+    let versioning = match found.versioning {
+        Some(true) => good(
+            "versioning",
+            "on: a deleted object can be brought back, and is paid for until a lifecycle rule ends it",
+        ),
+        Some(false) => note(
+            "versioning",
+            "off: a deleted object is gone; turn it on, with a lifecycle rule for old versions",
+        ),
+        None => note("versioning", "unknown: the bucket does not say whether it keeps versions"),
+    };
+    let object_lock = match found.object_lock {
+        Some(true) => good("object-lock", "on: sealed snapshots are locked until their date"),
+        Some(false) => {
+            note("object-lock", "off: sealed snapshots are kept by hsm, not by the store")
+        }
+        None => note("object-lock", "unknown: the bucket does not say whether it can lock objects"),
+    };
+    [versioning, object_lock]
 }
 
 /// How a copy in this store is proven, in words.

@@ -97,6 +97,7 @@ fn store_section(
         checksums: Checksums::Always,
         bandwidth: None,
         concurrency: None,
+        dedup_across_nodes: true,
     })
 }
 
