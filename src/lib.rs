@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | 6 | `cli`: the only room that prints and knows exit codes |
 //! | 5 | `guard`: kernel events in, exactly one answer each out |
-//! | 4 | `tier`, `recall`, `adopt`, `verify`: operations, which join two truths |
+//! | 4 | `tier`, `recall`, `adopt`, `verify`, `export`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod document;
 pub mod errand;
+pub mod export;
 pub mod fault;
 pub mod guard;
 pub mod ids;

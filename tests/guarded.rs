@@ -85,6 +85,7 @@ fn tier(guard: &mut NearGuard<'_>, policy: &str) -> Result<RunStats, tier::Error
         scan: true,
         upload: true,
         stub: true,
+        share_chunks: false,
         wish: Wish::default(),
         chunking: Chunking::Fixed { size_bytes: 4 << 20 },
         skip: vec![],

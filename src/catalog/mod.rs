@@ -9,6 +9,7 @@
 //! point of the log a single query.
 
 mod apply;
+mod changes;
 mod contents;
 mod error;
 mod nodes;
@@ -21,6 +22,7 @@ mod versions;
 mod tests;
 
 pub use apply::Applied;
+pub use changes::Change;
 pub use error::{Error, Result};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;

@@ -42,6 +42,13 @@ impl CatalogDb {
         Ok(Self { conn, _dir: Some(dir) })
     }
 
+    /// Tells this copy from any that was here before it.
+    pub fn identity(&self) -> Result<i64> {
+        self.conn
+            .query_row("SELECT identity FROM meta", [], |row| row.get(0))
+            .during("reading whose it is")
+    }
+
     /// Runs `body` in one transaction: all of it is in the DB or nothing.
     pub(super) fn write<T>(
         &mut self,
@@ -98,8 +105,11 @@ fn create(path: &Path, store: StoreId) -> Result<Connection> {
         tx.pragma_query_value(None, "user_version", |row| row.get(0)).during(operation)?;
     if made != VERSION {
         tx.execute_batch(include_str!("schema.sql")).during(operation)?;
-        tx.execute("INSERT INTO meta (one, store_id) VALUES (1, ?1)", [store.as_bytes()])
-            .during(operation)?;
+        tx.execute(
+            "INSERT INTO meta (one, store_id, identity) VALUES (1, ?1, random())",
+            [store.as_bytes()],
+        )
+        .during(operation)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID).during(operation)?;
         tx.pragma_update(None, "user_version", VERSION).during(operation)?;
     }

@@ -12,7 +12,8 @@ use std::ops::ControlFlow;
 /// A pack as its writer's log describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogPack {
-    pub(super) row: i64,
+    /// In this local copy, in the order in which packs were entered.
+    pub number: i64,
     pub id: PackId,
     /// Whose log named it first.
     pub node: NodeId,
@@ -67,13 +68,16 @@ impl CatalogDb {
         self.packs("ORDER BY k.pack_id", [], visit)
     }
 
-    /// Visits the packs that logs of other nodes than `node` named first.
+    /// Visits the packs that logs of other nodes than `node` named first and that
+    /// were entered after the pack with the number `after`.
     pub fn packs_of_others(
         &self,
         node: NodeId,
+        after: i64,
         visit: &mut dyn FnMut(CatalogPack) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.packs("WHERE n.node_id <> ?1 ORDER BY k.id", [node.as_bytes()], visit)
+        let rest = "WHERE n.node_id <> ?1 AND k.id > ?2 ORDER BY k.id";
+        self.packs(rest, (node.as_bytes(), after), visit)
     }
 
     /// The chunks of a pack in the order they lie in it.
@@ -124,7 +128,7 @@ fn read_pack(row: &Row<'_>) -> Result<CatalogPack> {
         _ => None,
     };
     Ok(CatalogPack {
-        row: row.get(0).during(READING)?,
+        number: row.get(0).during(READING)?,
         id: pack_id(row.get(1).during(READING)?)?,
         node: node_from(row.get(2).during(READING)?)?,
         kind: row.get(3).during(READING)?,

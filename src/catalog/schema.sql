@@ -6,7 +6,9 @@
 
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    store_id BLOB NOT NULL
+    store_id BLOB NOT NULL,
+    -- Drawn when the file was made, to tell it from the one before.
+    identity INTEGER NOT NULL
 ) STRICT;
 
 -- One log. open_session is the run that has not closed yet; fenced is set when
@@ -93,7 +95,7 @@ CREATE INDEX version_ended ON version (to_seq) WHERE to_seq IS NOT NULL;
 
 -- A pack, by the first log that named it.
 CREATE TABLE pack (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     pack_id BLOB NOT NULL UNIQUE,
     node INTEGER NOT NULL,
     seq INTEGER NOT NULL,

@@ -174,6 +174,26 @@ fn a_copy_of_another_store_is_made_anew() {
     assert!(CatalogDb::open(&path, STORE).expect("made anew").nodes().expect("asked").is_empty());
 }
 
+/// The tree at `since`, changed as the log says.
+fn changed(db: &CatalogDb, since: u64, from: &BTreeMap<String, u8>) -> BTreeMap<String, u8> {
+    let mut found = from.clone();
+    let number = |version: &Version| version.record.pieces[0].chunk.expect("data").0[0];
+    for root in db.roots(Some(NODE)).expect("roots") {
+        db.changes(&root, since, &mut |change| {
+            let either = change.after.as_ref().or(change.before.as_ref()).expect("one of them");
+            let path = String::from_utf8(either.record.path_bytes().to_vec()).expect("text");
+            assert_eq!(found.get(&path).copied(), change.before.as_ref().map(number));
+            match &change.after {
+                Some(after) => drop(found.insert(path, number(after))),
+                None => drop(found.remove(&path)),
+            }
+            ControlFlow::Continue(())
+        })
+        .expect("changes");
+    }
+    found
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8, u8),
@@ -216,6 +236,9 @@ proptest! {
             prop_assert_eq!(&tree(&db, Point::Seq(index as u64 + 1), ""), model);
         }
         prop_assert_eq!(&tree(&db, Point::Now, ""), &model);
+        for (index, point) in points.iter().enumerate() {
+            prop_assert_eq!(changed(&db, index as u64 + 1, point), model.clone());
+        }
         let beneath: BTreeMap<_, _> =
             model.into_iter().filter(|(path, _)| path == "a" || path.starts_with("a/")).collect();
         prop_assert_eq!(tree(&db, Point::Now, "a"), beneath);

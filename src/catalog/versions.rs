@@ -102,7 +102,8 @@ impl CatalogDb {
         self.ranges(root, b"", held, 0, visit)
     }
 
-    fn ranges(
+    /// Visits versions for which `held` holds; it may ask for the number `?4`.
+    pub(super) fn ranges(
         &self,
         root: &RootRef,
         under: &[u8],

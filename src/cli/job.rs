@@ -98,6 +98,7 @@ fn one(
         scan: parts.scan || named,
         upload: parts.upload,
         stub: parts.stub,
+        share_chunks: config.store.dedup_across_nodes,
         wish: Wish { under: named.then(|| place.path.clone()), named },
         chunking: chunking(config),
         skip: own_places(config),

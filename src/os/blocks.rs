@@ -152,7 +152,8 @@ pub fn set_times(file: &File, atime_ns: Option<i64>, mtime_ns: Option<i64>) -> i
     Ok(rustix::fs::futimens(file, &times)?)
 }
 
-fn timespec(time_ns: Option<i64>) -> Timespec {
+/// `None` leaves the time as it is.
+pub(super) fn timespec(time_ns: Option<i64>) -> Timespec {
     match time_ns {
         None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         Some(ns) => {

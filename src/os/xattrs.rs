@@ -1,7 +1,7 @@
 //! Extended attributes of open files, over the `xattr` crate.
 //!
 //! "There is no such attribute" and "this file system has none at all" are
-//! both `None` when reading and no error when removing. Two names belong to
+//! both `None` when reading and no error when removing. Some names belong to
 //! `hsm` ([`is_own`]) and never go into a catalog: they describe the local copy,
 //! not the file.
 
@@ -18,12 +18,18 @@ pub const USER_MARKER: &str = "user.hsm";
 /// What has to be put back after the blocks changed; exists only meanwhile.
 pub const TRUSTED_UNDO: &str = "trusted.hsm.undo";
 pub const USER_UNDO: &str = "user.hsm.undo";
+/// A directory that a restore has made and not yet described ([`super::plant`]).
+pub const TRUSTED_UNFINISHED: &str = "trusted.hsm.restoring";
+pub const USER_UNFINISHED: &str = "user.hsm.restoring";
 /// File capabilities (capabilities(7)), which any write strips.
 pub const CAPABILITY: &str = "security.capability";
 
+const OWN: [&str; 6] =
+    [TRUSTED_MARKER, USER_MARKER, TRUSTED_UNDO, USER_UNDO, TRUSTED_UNFINISHED, USER_UNFINISHED];
+
 /// Whether an attribute is one of `hsm`'s own.
 pub fn is_own(name: &OsStr) -> bool {
-    [TRUSTED_MARKER, USER_MARKER, TRUSTED_UNDO, USER_UNDO].iter().any(|own| name == *own)
+    OWN.iter().any(|own| name == *own)
 }
 
 /// `None` if the file has no such attribute.

@@ -69,12 +69,12 @@ impl CatalogLog {
         Ok(Self {
             store_id: site.store_id,
             node_id: site.node_id,
-            session: format!("{}-{}", process::boot_id(), process::pid()),
+            session: new_session(),
             begun: false,
             conditional_create: site.capabilities.conditional_create,
             next_seq: head.next_seq,
             prev: head.prev,
-            ack_gen: site.state.last_collection()?,
+            ack_gen: site.state.last_acknowledged()?,
         })
     }
 
@@ -107,8 +107,9 @@ impl CatalogLog {
     }
 
     /// From the next segment on the log acknowledges every plan that was seen.
-    pub fn acknowledge(&mut self, site: &Site<'_>) -> Result<(), Error> {
+    pub fn acknowledge(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         self.ack_gen = site.state.last_collection()?;
+        site.state.acknowledge(self.ack_gen)?;
         Ok(())
     }
 
@@ -132,6 +133,12 @@ impl CatalogLog {
         self.prev = Some(appended.hash);
         Ok(appended)
     }
+}
+
+/// Unlike any other: clones of a machine share its boot and its process numbers.
+fn new_session() -> String {
+    let drawn = getrandom::u64().expect("the kernel's random source answers once booted");
+    format!("{}-{}-{drawn:016x}", process::boot_id(), process::pid())
 }
 
 /// Puts one segment and reads it back. [`Error::Fenced`] where there is one already.

@@ -41,14 +41,33 @@ impl StateDb {
             .during("looking for sessions")
     }
 
-    /// The newest plan this node has seen; 0 before the first. Every segment that
-    /// is written acknowledges it.
+    /// The newest plan this node has seen; 0 before the first.
     pub fn last_collection(&self) -> Result<u64> {
-        let last: Option<i64> = self
-            .conn
-            .query_row("SELECT max(generation) FROM collection", [], |row| row.get(0))
-            .during("reading collections")?;
+        self.newest("SELECT max(generation) FROM collection")
+    }
+
+    /// The newest plan that this node's log acknowledges.
+    pub fn last_acknowledged(&self) -> Result<u64> {
+        self.newest("SELECT max(generation) FROM collection WHERE acknowledged = 1")
+    }
+
+    fn newest(&self, sql: &str) -> Result<u64> {
+        let last: Option<i64> =
+            self.conn.query_row(sql, [], |row| row.get(0)).during("reading collections")?;
         Ok(last.unwrap_or(0) as u64)
+    }
+
+    /// From its next segment on this node's log acknowledges all plans up to this.
+    pub fn acknowledge(&mut self, generation: u64) -> Result<()> {
+        let operation = "acknowledging a collection";
+        self.write(operation, |tx| {
+            tx.execute(
+                "UPDATE collection SET acknowledged = 1 WHERE generation <= ?1",
+                [generation as i64],
+            )
+            .during(operation)?;
+            Ok(())
+        })
     }
 
     /// The end of this collection has been taken note of.

@@ -144,28 +144,7 @@ impl StateDb {
             let row = prove(tx, id, evidence)?;
             tx.execute("UPDATE pack SET size_bytes = ?2 WHERE id = ?1", (row, signed(size_bytes)))
                 .during(RECORDING)?;
-            let mut insert = tx
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO chunk (id, pack, offset, stored_len, plain_len, codec)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .during(RECORDING)?;
-            // In the order of the ids: neighbours in the tree.
-            let mut sorted: Vec<&ChunkSlot> = slots.iter().collect();
-            sorted.sort_unstable_by_key(|slot| slot.id);
-            for slot in sorted {
-                insert
-                    .execute((
-                        slot.id.as_bytes(),
-                        row,
-                        signed(slot.offset),
-                        slot.stored_len,
-                        slot.plain_len,
-                        slot.codec as u8,
-                    ))
-                    .during(RECORDING)?;
-            }
-            Ok(())
+            add_slots(tx, row, slots)
         })
     }
 
@@ -360,6 +339,32 @@ impl PackRow {
             },
         })
     }
+}
+
+/// The chunks of the pack with this row.
+pub(super) fn add_slots(tx: &Connection, row: i64, slots: &[ChunkSlot]) -> Result<()> {
+    let mut insert = tx
+        .prepare_cached(
+            "INSERT OR REPLACE INTO chunk (id, pack, offset, stored_len, plain_len, codec)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .during(RECORDING)?;
+    // In the order of the ids: neighbours in the tree.
+    let mut sorted: Vec<&ChunkSlot> = slots.iter().collect();
+    sorted.sort_unstable_by_key(|slot| slot.id);
+    for slot in sorted {
+        insert
+            .execute((
+                slot.id.as_bytes(),
+                row,
+                signed(slot.offset),
+                slot.stored_len,
+                slot.plain_len,
+                slot.codec as u8,
+            ))
+            .during(RECORDING)?;
+    }
+    Ok(())
 }
 
 /// Records a proof and returns the pack's row.

@@ -14,9 +14,11 @@ CREATE TABLE condemned (
     PRIMARY KEY (pack_id, generation)
 ) STRICT, WITHOUT ROWID;
 
--- The plans this node has seen; ended: what they deleted has been forgotten here.
+-- The plans this node has seen. acknowledged: this node's log says that it refers
+-- to nothing in them; ended: what they deleted has been forgotten here.
 CREATE TABLE collection (
     generation INTEGER PRIMARY KEY,
+    acknowledged INTEGER NOT NULL DEFAULT 0,
     ended INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 

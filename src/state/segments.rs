@@ -148,16 +148,17 @@ impl StateDb {
         Ok(missing)
     }
 
-    /// Directories without a name in them that the catalog does not have as the
-    /// last scan saw them: they are above nothing, so no file brings them along.
-    pub fn uncatalogued_empty_dirs(&self, root: RootId, limit: usize) -> Result<Vec<RelPath>> {
-        let operation = "looking for empty directories";
+    /// Directories that no file brings along and that the catalog does not have as
+    /// the last scan saw them: empty ones, and those that it has as they were before.
+    pub fn uncatalogued_lone_dirs(&self, root: RootId, limit: usize) -> Result<Vec<RelPath>> {
+        let operation = "looking for changed directories";
         let mut select = self
             .conn
             .prepare_cached(
                 "SELECT d.path FROM dir d WHERE d.root_id = ?1
                  AND d.catalogued_ctime_ns IS NOT d.ctime_ns
-                 AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.dir_id = d.id)
+                 AND (d.catalogued_ctime_ns IS NOT NULL
+                      OR NOT EXISTS (SELECT 1 FROM entry e WHERE e.dir_id = d.id))
                  ORDER BY d.path LIMIT ?2",
             )
             .during(operation)?;

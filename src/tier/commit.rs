@@ -250,7 +250,7 @@ impl<'a> Committer<'a> {
         self.gone(site)?;
         self.recatalogue(site)?;
         self.specials(site)?;
-        self.empty_dirs(site)?;
+        self.lone_dirs(site)?;
         if self.log.has_begun() {
             let closed = self.log.close(site)?;
             self.record(site, closed, &Batch::default())?;
@@ -321,13 +321,14 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// A restore needs the directories that hold nothing, too.
-    fn empty_dirs(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
+    /// A restore needs the directories that hold nothing, too, and a new mode or
+    /// owner of one whose files have not changed.
+    fn lone_dirs(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         if self.files_committed == 0 && !site.state.has_catalogued_files(self.root_id)? {
             return Ok(());
         }
         loop {
-            let dirs = site.state.uncatalogued_empty_dirs(self.root_id, SEGMENT_FILES)?;
+            let dirs = site.state.uncatalogued_lone_dirs(self.root_id, SEGMENT_FILES)?;
             if dirs.is_empty() {
                 return Ok(());
             }
@@ -338,6 +339,9 @@ impl<'a> Committer<'a> {
                 let Ok(described) = Described::directory(self.root, path) else { continue };
                 collect_parents(path.as_bytes(), &mut parents);
                 records.push(Record::File(Box::new(described.record(self.root, None))));
+            }
+            for path in &dirs {
+                parents.remove(path.as_bytes());
             }
             self.announce(site)?;
             let mut done = self.directories(site, parents, &mut records)?;

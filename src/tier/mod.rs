@@ -18,6 +18,7 @@ mod describe;
 pub mod examine;
 pub mod freshness;
 pub mod guarded;
+pub mod neighbours;
 pub mod plan;
 pub mod recover;
 pub mod repair;

@@ -6,7 +6,7 @@ use super::plan::{Planner, Pressure, Wish, pressure, state_of};
 use super::rescan::ScanRequest;
 use super::stubbing::{self, StubStats};
 use super::upload::{self, UploadStats};
-use super::{Error, guarded, recover, rescan};
+use super::{Error, guarded, neighbours, recover, rescan};
 use crate::chunk::Chunking;
 use crate::clock::Stopwatch;
 use crate::ids::FileIdent;
@@ -15,6 +15,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, PolicySet};
+use crate::site::guard::causes;
 use crate::site::{Guard, Site};
 use crate::state::{RootRow, StateDb};
 use std::collections::HashSet;
@@ -26,6 +27,8 @@ pub struct Job {
     pub scan: bool,
     pub upload: bool,
     pub stub: bool,
+    /// Rely on chunks that other nodes have sent.
+    pub share_chunks: bool,
     pub wish: Wish,
     /// For rules that do not say otherwise.
     pub chunking: Chunking,
@@ -56,6 +59,9 @@ pub fn run(
     let clockwork = Stopwatch::start();
     if job.upload {
         stats.recovered = recover::recover_store(site)?;
+        if job.share_chunks {
+            learn(site);
+        }
     }
     stats.recovered.files = recover::recover_files(&mut site.ground(), row.id, &root)?.files;
     if job.scan {
@@ -75,6 +81,14 @@ pub fn run(
         stats.stubbed = runner.stub(stats.pressure)?;
     }
     Ok(stats)
+}
+
+/// It only saves room: an upload must not wait for another node's log to be mended.
+fn learn(site: &mut Site<'_>) {
+    if let Err(error) = neighbours::learn(site) {
+        let why = causes(&error).join(": ");
+        site.monitor.notice(&format!("what other nodes have sent is sent again: {why}"));
+    }
 }
 
 /// A scan reads directories; of a single file it reads the one that holds it.

@@ -25,7 +25,7 @@ pub use store_alone::store_alone;
 use crate::ids::{ChunkId, ContentId, PackId};
 use crate::os::relpath::RelPath;
 use crate::os::tree::RootDir;
-use crate::site::{Site, catalog};
+use crate::site::{Site, catalog, log};
 use crate::state::{RootId, RootRow};
 use crate::{state, store, stub};
 use std::collections::HashSet;
@@ -40,6 +40,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
+    #[error(transparent)]
+    Log(#[from] log::Error),
 }
 
 /// How much to check.
@@ -125,6 +127,10 @@ pub fn run(
     found: &mut dyn FnMut(&Problem),
 ) -> Result<VerifyStats, Error> {
     let mut verifier = Verifier { site, options, found, stats: VerifyStats::default() };
+    if !options.dry_run {
+        // What another node's collection deleted is not missing.
+        log::look(verifier.site)?;
+    }
     let scope = verifier.scope(roots)?;
     verifier.list(scope.as_ref())?;
     if let Some(sample) = options.data {

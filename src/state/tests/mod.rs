@@ -1,6 +1,7 @@
 //! What the tests of this room share: a DB in a temporary directory and made-up
 //! facts about files.
 
+mod collections;
 mod files;
 mod model;
 mod open;

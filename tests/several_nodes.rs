@@ -1,0 +1,138 @@
+//! Several servers on one store: chunks are stored once, nobody waits for anybody,
+//! and each finds its own files.
+
+mod support;
+
+use std::path::Path;
+use support::Sandbox;
+use support::snapshot::{assert_same, digest, snapshot};
+use support::trees::{noise, ordinary};
+
+/// Another server on the store of `first`.
+fn neighbour(first: &Sandbox) -> Sandbox {
+    let other = Sandbox::empty();
+    other.init_with(&["--store", &first.store_url()]);
+    other
+}
+
+fn sent(sandbox: &Sandbox) -> u64 {
+    let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    summary["sent_bytes"].as_u64().expect("a number")
+}
+
+/// Bytes of all packs.
+fn packs(store: &Path) -> u64 {
+    fn walk(dir: &Path) -> u64 {
+        let entries = std::fs::read_dir(dir).expect("readable");
+        let size = |entry: std::fs::DirEntry| match entry.metadata().expect("metadata") {
+            meta if meta.is_dir() => walk(&entry.path()),
+            meta => meta.len(),
+        };
+        entries.map(|entry| size(entry.expect("an entry"))).sum()
+    }
+    walk(&store.join("packs"))
+}
+
+#[test]
+fn what_another_node_has_sent_is_not_sent_again() {
+    let first = Sandbox::new();
+    let bytes = noise(1, 5 << 20);
+    first.write("a/large", &bytes);
+    first.write("small", &noise(2, 100_000));
+    assert!(sent(&first) > 5 << 20);
+    let stored = packs(&first.store());
+
+    let second = neighbour(&first);
+    second.write("elsewhere", &bytes);
+    second.write("own", &noise(3, 200_000));
+    let more = sent(&second);
+    assert!((200_000..300_000).contains(&more), "only its own file: {more}");
+    assert_eq!(packs(&first.store()), stored + more);
+    second.on("recall", &[], &["elsewhere", "own"]).succeeds();
+    assert_eq!(digest(&second.tree().join("elsewhere")), digest_of(&first, "a/large"));
+    second.hsm(["verify", "--data"]).succeeds();
+}
+
+/// Recalls a file and says what is in it.
+fn digest_of(sandbox: &Sandbox, name: &str) -> Vec<u8> {
+    sandbox.on("recall", &[], &[name]).succeeds();
+    digest(&sandbox.tree().join(name))
+}
+
+/// A neighbour's pack that is lost is noticed before anything relies on it.
+#[test]
+fn a_neighbours_lost_pack_is_not_relied_on() {
+    let first = Sandbox::new();
+    let bytes = noise(4, 3 << 20);
+    first.write("f", &bytes);
+    sent(&first);
+    std::fs::remove_dir_all(first.store().join("packs")).expect("the packs are lost");
+    std::fs::create_dir(first.store().join("packs")).expect("an empty directory");
+
+    let second = neighbour(&first);
+    second.write("f", &bytes);
+    // The first run finds out; the next one sends the bytes.
+    let told = second.hsm(["tier", "--json"]);
+    assert!(matches!(told.code(), 0 | 3), "{}", told.stderr());
+    second.hsm(["tier"]).succeeds();
+    second.on("recall", &[], &["f"]).succeeds();
+    assert_eq!(second.read("f"), bytes);
+}
+
+/// A log that cannot be read costs room and no upload.
+#[test]
+fn a_neighbours_broken_log_keeps_nobody_from_uploading() {
+    let first = Sandbox::new();
+    first.write("f", &noise(5, 300_000));
+    sent(&first);
+    let nodes = first.store().join("nodes");
+    let node = std::fs::read_dir(nodes).expect("nodes").next().expect("one").expect("readable");
+    let segment = node.path().join("log/0000000000000002");
+    let half = std::fs::read(&segment).expect("a segment").len() / 2;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&segment)
+        .and_then(|file| file.set_len(half as u64))
+        .expect("truncated");
+
+    let second = neighbour(&first);
+    second.write("f", &noise(6, 300_000));
+    let ran = second.hsm(["tier"]).succeeds();
+    ran.complains(&["is sent again", "log/0000000000000002"]);
+    second.on("recall", &[], &["f"]).succeeds();
+    assert_eq!(second.read("f"), noise(6, 300_000));
+}
+
+#[test]
+fn three_nodes_upload_at_the_same_time() {
+    let first = Sandbox::new();
+    let others = [neighbour(&first), neighbour(&first)];
+    let all: Vec<&Sandbox> = std::iter::once(&first).chain(&others).collect();
+    let shared = noise(7, 2 << 20);
+    let before: Vec<_> = all
+        .iter()
+        .enumerate()
+        .map(|(number, sandbox)| {
+            ordinary(&sandbox.tree());
+            sandbox.write("shared", &shared);
+            sandbox.write("own", &noise(100 + number as u64, 1 << 20));
+            snapshot(&sandbox.tree())
+        })
+        .collect();
+    for _ in 0..3 {
+        let running: Vec<_> = all
+            .iter()
+            .map(|sandbox| sandbox.command(["tier", "--quiet"]).spawn().expect("it starts"))
+            .collect();
+        for mut child in running {
+            assert!(child.wait().expect("it ends").success());
+        }
+    }
+    for (sandbox, before) in all.iter().zip(&before) {
+        sandbox.hsm(["verify", "--data"]).succeeds();
+        sandbox.on("recall", &["-r"], &[""]).succeeds();
+        assert_same(before, &snapshot(&sandbox.tree()));
+    }
+    let url = first.store_url();
+    first.hsm(["verify", "--data", "--store", &url]).succeeds();
+}
