@@ -13,6 +13,7 @@ mod changes;
 mod checkpoint;
 mod contents;
 mod error;
+mod moves;
 mod nodes;
 mod open;
 mod packs;
