@@ -25,7 +25,6 @@ pub use catalog::Catalog;
 pub use custody::{Custody, Held, Leases, Secluded};
 pub use guard::{Guard, GuardError};
 pub use log::CatalogLog;
-pub use packs::ProvenPack;
 pub use packs::{ProvenPack, put_and_prove};
 pub use plans::Plans;
 pub use selection::{Pick, Selection};

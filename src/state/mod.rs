@@ -50,7 +50,6 @@ mod settings;
 mod transitions;
 mod uploads;
 
-pub use adopted::AdoptedStub;
 pub use adopted::{AdoptedStub, RestoredStub};
 pub use collections::Heard;
 pub use entries::{Counts, EntryRow};
