@@ -4,7 +4,7 @@
 //! A page begins behind the path where the one before ended. What a log says of a
 //! point never changes, so the pages together are the tree.
 
-use super::error::Result;
+use super::error::{During, Result};
 use super::nodes::RootRef;
 use super::open::CatalogDb;
 use super::versions::{COLUMNS, Point, Version, subtree};
@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 pub enum Sight {
     /// What is there at a point.
     At(Point),
-    /// What was there last, where nothing is any more.
-    Gone,
+    /// What was there last, whether or not it still is.
+    Last,
 }
 
 impl Sight {
@@ -28,8 +28,8 @@ impl Sight {
             Self::At(Point::Seq(seq)) => {
                 ("v.from_seq <= ?4 AND (v.to_seq IS NULL OR v.to_seq > ?4)", seq as i64)
             }
-            Self::Gone => (
-                "v.gone = 1 AND ?4 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM version l
+            Self::Last => (
+                "?4 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM version l
                  WHERE l.place = v.place AND l.from_seq > v.from_seq)",
                 0,
             ),
@@ -122,6 +122,26 @@ impl CatalogDb {
             }
         }
         Ok(None)
+    }
+
+    /// Regular files at and beneath `under`, and their bytes.
+    pub fn tree_totals(&self, root: &RootRef, sight: Sight, under: &[u8]) -> Result<(u64, u64)> {
+        let (held, seq) = sight.held();
+        let sql = format!(
+            "SELECT count(*), coalesce(sum(v.size_bytes), 0)
+             FROM place p CROSS JOIN version v ON v.place = p.id
+             WHERE p.root = ?1 AND p.path >= ?2 AND p.path < ?3 AND {held} AND v.kind = 'f'"
+        );
+        let operation = "adding up a tree";
+        let mut select = self.conn.prepare_cached(&sql).during(operation)?;
+        let mut totals = (0, 0);
+        for (from, to) in subtree(under) {
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+            let (files, bytes) =
+                select.query_row((root.id, from, to, seq), read).during(operation)?;
+            totals = (totals.0 + files as u64, totals.1 + bytes as u64);
+        }
+        Ok(totals)
     }
 
     fn page(

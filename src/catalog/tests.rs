@@ -288,21 +288,24 @@ fn pages_are_the_tree_and_backwards_each_directory_comes_behind_what_is_in_it() 
     let all = ["", "a", "a-b", "a-b/x", "a/b", "a/b.f", "a0", "f"];
     assert_eq!(forwards(Sight::At(Point::Now), ""), all);
     assert_eq!(forwards(Sight::At(Point::Seq(1)), "a/b"), ["a/b", "a/b/c", "a/b/c/f"]);
-    assert_eq!(forwards(Sight::Gone, "a"), ["a/b/c", "a/b/c/f", "a/f"]);
+    assert_eq!(forwards(Sight::Last, "a"), ["a", "a/b", "a/b.f", "a/b/c", "a/b/c/f", "a/f"]);
     let backwards = |sight, under: &str| {
         paged(&mut |before| db.directories_backwards(root, sight, under.as_bytes(), before, 2))
     };
     assert_eq!(backwards(Sight::At(Point::Now), ""), ["a0", "a/b", "a-b", "a", ""]);
     assert_eq!(backwards(Sight::At(Point::Seq(1)), "a"), ["a/b/c", "a/b", "a"]);
-    assert_eq!(backwards(Sight::Gone, ""), ["a/b/c"]);
+    assert_eq!(backwards(Sight::Last, "a/b"), ["a/b/c", "a/b"]);
+    let totals = |sight| db.tree_totals(root, sight, b"a").expect("asked");
+    assert_eq!(totals(Sight::At(Point::Now)), (1, 3));
+    assert_eq!(totals(Sight::At(Point::Seq(1))), (3, 9));
     let at = |sight, path: &str| {
         db.version_at(root, sight, path.as_bytes()).expect("asked").map(|version| version.record)
     };
     assert_eq!(at(Sight::At(Point::Now), "a/f"), None);
     let Record::File(record) = file("a/f", 2) else { unreachable!() };
     assert_eq!(at(Sight::At(Point::Seq(1)), "a/f"), Some(*record.clone()));
-    assert_eq!(at(Sight::Gone, "a/f"), Some(*record));
-    assert_eq!(at(Sight::Gone, "f"), None);
+    assert_eq!(at(Sight::Last, "a/f"), Some(*record));
+    assert_eq!(at(Sight::Last, "g"), None);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Every operation (`tier`, `recall`, `verify`) takes a [`Site`], so that the
 //! command line opens things once and a test can hand in its own store.
 
+pub mod carry;
 pub mod catalog;
 pub mod checkpoint;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod layout;
 pub mod log;
 pub mod logs;
 mod packs;
+pub mod plans;
 pub mod selection;
 pub mod snapshots;
 #[cfg(test)]
@@ -28,7 +30,8 @@ pub use catalog::Catalog;
 pub use custody::{Custody, Held, Leases, Secluded};
 pub use guard::{Guard, GuardError};
 pub use log::CatalogLog;
-pub use packs::ProvenPack;
+pub use packs::{ProvenPack, put_and_prove};
+pub use plans::Plans;
 pub use selection::{Pick, Selection};
 pub use told::Told;
 
