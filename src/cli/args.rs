@@ -85,6 +85,7 @@ pub enum Command {
     Explain(command::explain::ExplainArgs),
     History(command::history::HistoryArgs),
     Snapshot(command::snapshot::SnapshotArgs),
+    Nodes(command::nodes::NodesArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
     Doctor(command::doctor::DoctorArgs),

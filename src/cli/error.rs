@@ -59,6 +59,8 @@ pub enum Error {
     #[error(transparent)]
     Snapshot(crate::site::snapshots::Error),
     #[error(transparent)]
+    Nodes(crate::site::nodes::Error),
+    #[error(transparent)]
     Guard(#[from] crate::site::GuardError),
     #[error(transparent)]
     Keeper(#[from] crate::guard::keeper::Error),
@@ -88,6 +90,19 @@ impl From<crate::site::snapshots::Error> for Error {
             Snapshot::Logs(error) => error.into(),
             Snapshot::Local(error) => error.into(),
             other => Self::Snapshot(other),
+        }
+    }
+}
+
+impl From<crate::site::nodes::Error> for Error {
+    fn from(error: crate::site::nodes::Error) -> Self {
+        use crate::site::nodes::Error as Nodes;
+        match error {
+            Nodes::Store(error) => error.into(),
+            Nodes::Logs(error) => error.into(),
+            Nodes::Local(error) => error.into(),
+            Nodes::Log(error) => Self::Tier(error.into()),
+            other => Self::Nodes(other),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
 use crate::site::selection::Error as Selection;
-use crate::site::{GuardError, log, logs, snapshots};
+use crate::site::{GuardError, log, logs, nodes, snapshots};
 use crate::{adopt, manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
@@ -100,6 +100,7 @@ pub fn hint(error: &Error) -> Option<String> {
         }
         Error::Selection(error) => return selection_hint(error),
         Error::Snapshot(error) => return snapshot_hint(error),
+        Error::Nodes(error) => return nodes_hint(error),
         Error::Store(error)
         | Error::Logs(logs::Error::Store(error))
         | Error::Tier(tier::Error::Store(error))
@@ -173,6 +174,19 @@ fn snapshot_hint(error: &snapshots::Error) -> Option<String> {
         Snapshot::Past { .. } => "a later time",
         Snapshot::Lost { .. } => "hsm verify, to see which packs are missing",
         Snapshot::HalfLocked { .. } => "the same command again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn nodes_hint(error: &nodes::Error) -> Option<String> {
+    use nodes::Error as Nodes;
+    let hint = match error {
+        Nodes::Own(_) => "hsm nodes renew, to make this server another node",
+        Nodes::Unknown(_) | Nodes::Retired(_) => "hsm nodes, to see which there are",
+        Nodes::Alive { .. } => "--force, if it is lost all the same",
+        Nodes::NoFence(_) => "--force, when that server is known to be off for good",
+        Nodes::AtWork(_) => "hsm nodes, to see what it is doing",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -15,6 +15,7 @@ pub mod guard;
 mod layout;
 pub mod log;
 pub mod logs;
+pub mod nodes;
 mod packs;
 pub mod plans;
 pub mod selection;

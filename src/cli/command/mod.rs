@@ -14,6 +14,7 @@ pub mod generate;
 pub mod history;
 pub mod init;
 pub mod ls;
+pub mod nodes;
 pub mod pin;
 pub mod plan;
 pub mod policy;
@@ -82,6 +83,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Explain(args) => explain::run(context, args),
         Command::History(args) => history::run(context, args),
         Command::Snapshot(args) => snapshot::run(context, args),
+        Command::Nodes(args) => nodes::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
@@ -111,6 +113,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Explain(_) => "explain",
         Command::History(_) => "history",
         Command::Snapshot(_) => "snapshot",
+        Command::Nodes(_) => "nodes",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",
