@@ -77,6 +77,7 @@ pub enum Command {
     Recall(command::recall::RecallArgs),
     RecallGuard(command::recall_guard::RecallGuardArgs),
     Adopt(command::adopt::AdoptArgs),
+    Restore(command::restore::RestoreArgs),
     Verify(command::verify::VerifyArgs),
     Status(command::status::StatusArgs),
     Ls(command::ls::LsArgs),

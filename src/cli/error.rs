@@ -49,6 +49,8 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] crate::verify::Error),
     #[error(transparent)]
+    Restore(#[from] crate::restore::Error),
+    #[error(transparent)]
     Scan(#[from] crate::scan::Error),
     #[error(transparent)]
     Logs(#[from] crate::site::logs::Error),

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::escaped;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{adopt, manifest, recall, state, store, tier, verify};
+use crate::{adopt, manifest, recall, restore, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
 
@@ -20,9 +20,11 @@ pub fn exit(error: &Error) -> Exit {
         Error::Locked { .. } => Exit::Locked,
         Error::Interrupted => Exit::Interrupted,
         Error::State(state::Error::Missing { .. }) => Exit::NotInitialised,
-        Error::Logs(logs::Error::Stopped) => Exit::Interrupted,
+        Error::Logs(logs::Error::Stopped)
+        | Error::Restore(restore::Error::Catalog(logs::Error::Stopped)) => Exit::Interrupted,
         Error::Store(error)
         | Error::Logs(logs::Error::Store(error))
+        | Error::Restore(restore::Error::Catalog(logs::Error::Store(error)))
         | Error::Tier(tier::Error::Store(error))
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
@@ -103,6 +105,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Nodes(error) => return nodes_hint(error),
         Error::Store(error)
         | Error::Logs(logs::Error::Store(error))
+        | Error::Restore(restore::Error::Catalog(logs::Error::Store(error)))
         | Error::Tier(tier::Error::Store(error))
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
@@ -115,6 +118,15 @@ pub fn hint(error: &Error) -> Option<String> {
             "the same command again when the recall guard runs; where it is at work nobody else \
              may change a stub"
                 .into()
+        }
+        Error::Restore(restore::Error::State(error)) => return state_hint(error),
+        Error::Restore(restore::Error::NoSpace { .. } | restore::Error::Full { .. }) => {
+            "make room there, then the same command: it goes on where it stopped; or --stubs, \
+             which need none"
+                .into()
+        }
+        Error::Restore(restore::Error::Target { .. } | restore::Error::TargetName { .. }) => {
+            "--to with a directory that you may write to".into()
         }
         Error::Recall(recall::Error::NoSpace { .. }) => {
             "free some space, or recall fewer files at once".into()

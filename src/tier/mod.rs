@@ -29,6 +29,7 @@ mod sightings;
 pub mod standing;
 pub mod stubbing;
 mod suspects;
+pub mod taking_in;
 pub mod upload;
 
 use crate::chunk;

@@ -2,8 +2,7 @@
 
 use super::Error;
 use crate::ids::NodeId;
-use crate::manifest;
-use crate::site::{Site, log};
+use crate::site::{Site, catalog, log};
 
 /// Whether a new log is a way out of what is wrong with the old one.
 pub fn helps_against(error: &Error) -> bool {
@@ -12,7 +11,7 @@ pub fn helps_against(error: &Error) -> bool {
         Error::OtherHost { .. }
             | Error::Retired { .. }
             | Error::Log(log::Error::Fenced { .. })
-            | Error::Format(manifest::Error::BrokenChain { .. })
+            | Error::Catalog(catalog::Error::Segment { .. })
     )
 }
 

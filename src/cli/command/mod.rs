@@ -23,6 +23,7 @@ pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
 pub mod recallers;
+pub mod restore;
 pub mod scan;
 pub mod snapshot;
 pub mod status;
@@ -75,6 +76,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Recall(args) => recall::run(context, args),
         Command::RecallGuard(args) => recall_guard::run(context, args),
         Command::Adopt(args) => adopt::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Ls(args) => ls::run(context, args),
@@ -105,6 +107,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Recall(_) => "recall",
         Command::RecallGuard(_) => "recall-guard",
         Command::Adopt(_) => "adopt",
+        Command::Restore(_) => "restore",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
         Command::Ls(_) => "ls",

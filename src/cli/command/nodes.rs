@@ -118,12 +118,7 @@ fn read(context: &Context, site: &Site<'_>) -> Result<CatalogDb, Error> {
     Ok(db)
 }
 
-fn show(
-    context: &Context,
-    site: &Site<'_>,
-    db: &CatalogDb,
-    rows: &[NodeRow],
-) -> Result<(), Error> {
+fn show(context: &Context, site: &Site<'_>, db: &CatalogDb, rows: &[NodeRow]) -> Result<(), Error> {
     use Align::{Left, Right};
     let mut table = Table::new(&[Left, Left, Left, Right, Right, Right, Left]);
     table.row(["NODE", "HOST", "LAST WRITTEN", "SEGMENTS", "FILES", "SIZE", ""]);
@@ -191,7 +186,8 @@ fn retire(context: &Context, wanted: &str, options: nodes::Options) -> Result<Ou
         figures.files,
         units::format_size(figures.bytes)
     );
-    let forget = if options.forget { " and forgotten: what only it has will be deleted" } else { "" };
+    let forget =
+        if options.forget { " and forgotten: what only it has will be deleted" } else { "" };
     if options.dry_run {
         context.out.remark(format!("would be retired{forget}: {what}"))?;
         let flag = if options.forget { " --forget" } else { "" };
