@@ -39,6 +39,8 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "stub" -d 'Free the blocks o
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall" -d 'Bring the data of stubs back'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall-guard" -d 'Recall stubs when programs open them'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "adopt" -d 'Make a copy of a stub a stub of its own'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "restore" -d 'Bring a tree back from the store, on this server or on a new one'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "pull" -d 'Bring another node\'s tree here, and keep it up to date'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
@@ -133,6 +135,36 @@ complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l json -d 'Write one JSO
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l to -d 'Restore below this directory, which is made if it is missing' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l overwrite -d 'What to do about files that exist and differ [default: leave them alone]' -r -f -a "older\t'Replace a file whose modification time is before the version\'s'
+always\t'Replace it'"
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l stubs -d 'Make stubs: all metadata now, the data on demand'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l data -d 'Restore the data, too [default]'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l strip-root -d 'Leave out the root\'s own path: its files come directly into --to'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l to -d 'Mirror below this directory, which is made if it is missing' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l data -d 'Bring the data, too'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l strip-root -d 'Leave out the root\'s own path: its files come directly into --to'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F

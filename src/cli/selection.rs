@@ -20,7 +20,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// A store and a node of it.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Source {
     /// Read this store; no configuration is needed [default: the configured one]
     #[arg(long, value_name = "URL")]
