@@ -43,6 +43,9 @@ _hsm() {
             hsm,ls)
                 cmd="hsm__subcmd__ls"
                 ;;
+            hsm,nodes)
+                cmd="hsm__subcmd__nodes"
+                ;;
             hsm,pin)
                 cmd="hsm__subcmd__pin"
                 ;;
@@ -52,11 +55,17 @@ _hsm() {
             hsm,policy)
                 cmd="hsm__subcmd__policy"
                 ;;
+            hsm,pull)
+                cmd="hsm__subcmd__pull"
+                ;;
             hsm,recall)
                 cmd="hsm__subcmd__recall"
                 ;;
             hsm,recall-guard)
                 cmd="hsm__subcmd__recall__subcmd__guard"
+                ;;
+            hsm,restore)
+                cmd="hsm__subcmd__restore"
                 ;;
             hsm,scan)
                 cmd="hsm__subcmd__scan"
@@ -81,6 +90,15 @@ _hsm() {
                 ;;
             hsm,verify)
                 cmd="hsm__subcmd__verify"
+                ;;
+            hsm__subcmd__nodes,list)
+                cmd="hsm__subcmd__nodes__subcmd__list"
+                ;;
+            hsm__subcmd__nodes,renew)
+                cmd="hsm__subcmd__nodes__subcmd__renew"
+                ;;
+            hsm__subcmd__nodes,retire)
+                cmd="hsm__subcmd__nodes__subcmd__retire"
                 ;;
             hsm__subcmd__policy,check)
                 cmd="hsm__subcmd__policy__subcmd__check"
@@ -110,7 +128,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt verify status ls find du explain history snapshot pin unpin doctor policy demo"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt restore pull verify status ls find du explain history snapshot nodes pin unpin doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -377,6 +395,98 @@ _hsm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        hsm__subcmd__nodes)
+            opts="-q -v -h --json --quiet --verbose --config --help list retire renew"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__nodes__subcmd__list)
+            opts="-q -v -h --store --key-file --endpoint --region --path-style --node --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__nodes__subcmd__renew)
+            opts="-n -q -v -h --force --dry-run --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__nodes__subcmd__retire)
+            opts="-q -v -h --forget --yes --force --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         hsm__subcmd__pin)
             opts="-0 -n -q -v -h --files-from --null --exclude --list --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -501,6 +611,28 @@ _hsm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        hsm__subcmd__pull)
+            opts="-n -q -v -h --to --data --strip-root --dry-run --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         hsm__subcmd__recall)
             opts="-r -0 -n -q -v -h --recursive --files-from --null --discard-local --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -544,6 +676,64 @@ _hsm() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__restore)
+            opts="-n -q -v -h --to --store --key-file --endpoint --region --path-style --node --as-of --snapshot --version --stubs --data --overwrite --strip-root --dry-run --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --as-of)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --version)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --overwrite)
+                    COMPREPLY=($(compgen -W "older always" -- "${cur}"))
                     return 0
                     ;;
                 --config)

@@ -136,3 +136,108 @@ fn three_nodes_upload_at_the_same_time() {
     let url = first.store_url();
     first.hsm(["verify", "--data", "--store", &url]).succeeds();
 }
+
+/// The mirror's own tree as paths below the pulled root.
+fn mirror(sandbox: &Sandbox) -> std::path::PathBuf {
+    sandbox.tree().join("mirror")
+}
+
+fn pull(second: &Sandbox, first: &Sandbox, more: &[&str]) -> support::Ran {
+    let (node, to) = (node_of(first), mirror(second));
+    let to = to.to_str().expect("text");
+    let mut args = vec!["pull", &node, "--strip-root", "--to", to, "--json"];
+    args.extend(more);
+    second.hsm(args)
+}
+
+fn node_of(sandbox: &Sandbox) -> String {
+    let db = rusqlite_node(&sandbox.state_db());
+    let hex: String = db.iter().map(|byte| format!("{byte:02x}")).collect();
+    // The beginning of the id in its text form.
+    hex[..8].to_owned()
+}
+
+fn rusqlite_node(path: &Path) -> Vec<u8> {
+    let db = rusqlite::Connection::open(path).expect("the state DB");
+    db.query_row("SELECT node_id FROM meta", [], |row| row.get(0)).expect("a node")
+}
+
+#[test]
+fn a_pulled_tree_follows_its_origin_and_spares_what_was_changed_here() {
+    let first = Sandbox::new();
+    ordinary(&first.tree());
+    first.write("docs/report", &noise(1, 300_000));
+    first.write("docs/old", &noise(2, 200_000));
+    first.write("docs/edited-here", &noise(3, 200_000));
+    first.write("gone/only", &noise(4, 150_000));
+    let origin = snapshot(&first.tree());
+    first.hsm(["tier"]).succeeds();
+
+    let second = neighbour(&first);
+    let stats = pull(&second, &first, &[]).succeeds().summary();
+    assert!(stats["stubs"].as_u64() > Some(3), "{stats}");
+    assert_eq!(stats["restored_bytes"], 0, "{stats}");
+    assert!(support::snapshot::is_stub(&mirror(&second).join("docs/report")));
+    second.on("recall", &["-r"], &["mirror"]).succeeds();
+    assert_same(&origin, &snapshot(&mirror(&second)));
+
+    // The origin goes on: a save by a new file, an edit, a deletion, a rename, a link.
+    std::fs::write(first.tree().join("docs/.tmp"), noise(5, 310_000)).expect("a new version");
+    std::fs::rename(first.tree().join("docs/.tmp"), first.tree().join("docs/report"))
+        .expect("saved");
+    std::fs::remove_dir_all(first.tree().join("gone")).expect("deleted");
+    first.on("recall", &[], &["docs/edited-here"]).succeeds();
+    std::fs::write(first.tree().join("docs/edited-here"), noise(6, 1000)).expect("edited");
+    std::fs::rename(first.tree().join("docs/old"), first.tree().join("moved")).expect("renamed");
+    first.write("docs/new", &noise(7, 100_000));
+    first.hsm(["tier"]).succeeds();
+
+    let edited = mirror(&second).join("docs/edited-here");
+    std::fs::write(&edited, "mine").expect("edited here, too");
+    let told = pull(&second, &first, &[]).exits(3);
+    told.complains(&["edited-here", "exists and differs"]);
+    assert_eq!(std::fs::read(&edited).expect("it stays"), b"mine");
+    assert!(!mirror(&second).join("gone").exists());
+    assert!(!mirror(&second).join("docs/old").exists());
+
+    std::fs::remove_file(&edited).expect("let go");
+    let dry = pull(&second, &first, &["--dry-run"]).succeeds().summary();
+    assert_eq!(dry["stubs"], 1, "{dry}");
+    assert!(!edited.exists(), "a dry run makes nothing");
+    pull(&second, &first, &[]).succeeds();
+    let again = pull(&second, &first, &[]).succeeds().summary();
+    assert_eq!((&again["stubs"], &again["directories"]), (&0.into(), &0.into()), "{again}");
+    second.on("recall", &["-r"], &["mirror"]).succeeds();
+    first.on("recall", &["-r"], &[""]).succeeds();
+    assert_same(&snapshot(&first.tree()), &snapshot(&mirror(&second)));
+    second.hsm(["verify", "--data"]).succeeds();
+}
+
+#[test]
+fn a_pull_with_data_is_a_whole_mirror() {
+    let first = Sandbox::new();
+    ordinary(&first.tree());
+    let origin = snapshot(&first.tree());
+    first.hsm(["tier"]).succeeds();
+    let second = neighbour(&first);
+    pull(&second, &first, &["--data"]).succeeds();
+    assert_same(&origin, &snapshot(&mirror(&second)));
+}
+
+#[test]
+fn a_pull_says_what_it_cannot_do() {
+    let first = Sandbox::new();
+    first.write("f", &noise(1, 100_000));
+    first.hsm(["tier"]).succeeds();
+    let second = neighbour(&first);
+    let to = mirror(&second);
+    let to = to.to_str().expect("text");
+    second.hsm(["pull", "nobody", "--to", to]).exits(1).complains(&["nobody", "it has:"]);
+    let own = node_of(&first);
+    first.hsm(["pull", &own, "--to", to]).exits(2).complains(&["is this server"]);
+    let root = first.tree().join("f");
+    let root = root.to_str().expect("text");
+    second.hsm(["pull", &own, root, "--to", to]).exits(2).complains(&["whole roots"]);
+    let nowhere = Sandbox::empty();
+    nowhere.hsm(["pull", &own, "--to", to]).exits(10);
+}

@@ -78,6 +78,7 @@ pub enum Command {
     RecallGuard(command::recall_guard::RecallGuardArgs),
     Adopt(command::adopt::AdoptArgs),
     Restore(command::restore::RestoreArgs),
+    Pull(command::pull::PullArgs),
     Verify(command::verify::VerifyArgs),
     Status(command::status::StatusArgs),
     Ls(command::ls::LsArgs),

@@ -49,6 +49,8 @@ pub enum FileError {
     Path(#[from] BadPath),
     #[error("make it")]
     Make(#[source] io::Error),
+    #[error("remove it")]
+    Remove(#[source] io::Error),
     #[error("write it")]
     Write(#[source] io::Error),
     #[error("mark it as a stub")]

@@ -67,6 +67,9 @@ pub enum Step {
     Differs(Difference),
 }
 
+/// What a mirror had brought to the path at hand, if this is one.
+pub type Before<'a> = dyn FnMut() -> Option<FileRecord> + 'a;
+
 /// Decides path after path, in path order.
 pub struct Judge {
     existing: Existing,
@@ -155,6 +158,7 @@ impl Judge {
         plantation: &mut Plantation,
         path: &RelPath,
         record: &FileRecord,
+        before: &mut Before<'_>,
     ) -> Result<Step, FileError> {
         if path.is_root() {
             return Ok(Step::There(None));
@@ -172,26 +176,26 @@ impl Judge {
             FileKind::Symlink => Some(found.target().map_err(FileError::Look)?),
             _ => None,
         };
-        Ok(match difference(record, &found.stat, target.as_deref()) {
-            None => Step::There(Some(found)),
-            Some(difference) if self.may_replace(record, &found.stat) => {
-                tracing::debug!(path = %path, %difference, "replaced");
-                Step::Replace(found.stat)
-            }
-            Some(difference) => Step::Differs(difference),
-        })
+        let Some(difference) = difference(record, &found.stat, target.as_deref()) else {
+            return Ok(Step::There(Some(found)));
+        };
+        let untouched = |before: FileRecord| is_untouched(&before, &found, target.as_deref());
+        let may_replace = self.may_replace(record, &found.stat)
+            || (is_replaceable(record, &found.stat) && before().is_some_and(untouched));
+        if may_replace {
+            tracing::debug!(path = %path, %difference, "replaced");
+            return Ok(Step::Replace(found.stat));
+        }
+        Ok(Step::Differs(difference))
     }
 
-    /// A directory is never replaced, nor is anything by a directory.
     fn may_replace(&self, record: &FileRecord, stat: &Stat) -> bool {
-        if stat.kind == FileKind::Dir || record.kind == FileKind::Dir.code() {
-            return false;
-        }
-        match self.existing {
-            Existing::Replace => true,
-            Existing::ReplaceOlder => stat.mtime_ns < record.mtime_ns,
-            Existing::Refuse | Existing::Leave => false,
-        }
+        is_replaceable(record, stat)
+            && match self.existing {
+                Existing::Replace => true,
+                Existing::ReplaceOlder => stat.mtime_ns < record.mtime_ns,
+                Existing::Refuse | Existing::Leave => false,
+            }
     }
 }
 
@@ -211,6 +215,16 @@ impl Listed {
         let name = below.split(|&byte| byte == b'/').next().unwrap_or_default();
         names.contains(name)
     }
+}
+
+/// A directory is never replaced, nor is anything by a directory.
+fn is_replaceable(record: &FileRecord, stat: &Stat) -> bool {
+    stat.kind != FileKind::Dir && record.kind != FileKind::Dir.code()
+}
+
+/// Nobody has changed what came here as this version.
+pub fn is_untouched(version: &FileRecord, found: &Found, target: Option<&[u8]>) -> bool {
+    difference(version, &found.stat, target).is_none()
 }
 
 /// How what is there differs from the version, if it does: in its type, a file in

@@ -22,6 +22,7 @@ mod judge;
 mod links;
 mod make;
 mod managed;
+pub mod mirror;
 mod target;
 mod told;
 mod walk;
@@ -31,14 +32,14 @@ pub use judge::{Difference, Existing, Step};
 pub use managed::Managed;
 pub use target::Target;
 
-use crate::catalog::{Sight, Version};
+use crate::catalog::{Point, Sight, Version};
 use crate::clock::Clock;
 use crate::ids::FileIdent;
 use crate::monitor::Phase;
 use crate::os::plant::Plantation;
 use crate::os::process;
 use crate::os::relpath::RelPath;
-use crate::site::{Catalog, Pick, Site};
+use crate::site::{Catalog, Pick, Site, catalog};
 use crate::state::RootId;
 use crate::stub::MarkerSpace;
 use dirs::Directories;
@@ -78,6 +79,9 @@ pub struct Options {
     pub lost_of: Option<RootId>,
     /// Roots of this hsm that the restore goes to.
     pub managed: Vec<Managed>,
+    /// The target was brought to this segment before: what is still as it was then
+    /// is replaced.
+    pub mirrored: Option<u64>,
 }
 
 /// What a restore did, or would do.
@@ -106,6 +110,25 @@ pub struct RestoreStats {
     pub devices: u64,
     /// Owners, attributes, modes and times that the system refused.
     pub refused_attributes: u64,
+}
+
+impl RestoreStats {
+    /// Adds the figures of another part of the same restore.
+    pub fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.stubs += other.stubs;
+        self.stub_bytes += other.stub_bytes;
+        self.directories += other.directories;
+        self.others += other.others;
+        self.links += other.links;
+        self.there += other.there;
+        self.replaced += other.replaced;
+        self.failed += other.failed;
+        self.sockets += other.sockets;
+        self.devices += other.devices;
+        self.refused_attributes += other.refused_attributes;
+    }
 }
 
 /// One path of a plan.
@@ -327,7 +350,19 @@ impl<'r, 's> Run<'r, 's> {
         if new {
             self.entered(pick, &version.record, path, mtime_ns)?;
         }
-        Ok(self.judge.step(&mut self.target.plantation, path, &version.record))
+        let db = self.catalog.db(self.site)?;
+        let (root, since) = (&self.picks[pick].root, self.options.mirrored);
+        let mut failed = None;
+        let before = &mut || {
+            let at = Sight::At(Point::Seq(since?));
+            let version = db.version_at(root, at, version.record.path_bytes());
+            version.map_err(|error| failed = Some(error)).ok()?.map(|version| version.record)
+        };
+        let step = self.judge.step(&mut self.target.plantation, path, &version.record, before);
+        match failed {
+            Some(error) => Err(catalog::Error::from(error).into()),
+            None => Ok(step),
+        }
     }
 
     fn take(&mut self, entry: Entry) -> Result<(), Error> {

@@ -19,6 +19,7 @@ pub mod pin;
 pub mod plan;
 pub mod policy;
 pub mod policy_fields;
+pub mod pull;
 pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
@@ -77,6 +78,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::RecallGuard(args) => recall_guard::run(context, args),
         Command::Adopt(args) => adopt::run(context, args),
         Command::Restore(args) => restore::run(context, args),
+        Command::Pull(args) => pull::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Ls(args) => ls::run(context, args),
@@ -108,6 +110,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::RecallGuard(_) => "recall-guard",
         Command::Adopt(_) => "adopt",
         Command::Restore(_) => "restore",
+        Command::Pull(_) => "pull",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
         Command::Ls(_) => "ls",

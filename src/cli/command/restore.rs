@@ -103,6 +103,7 @@ pub fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome, Error> {
             sight: Sight::At(selection.point),
             lost_of: None,
             managed: vec![],
+            mirrored: None,
         };
         say_which(context, &selection)?;
         if !dry_run {

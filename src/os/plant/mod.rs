@@ -27,6 +27,7 @@ mod attributes;
 mod listing;
 mod node;
 mod place;
+mod remove;
 #[cfg(test)]
 mod tests;
 mod unnamed;
@@ -35,6 +36,7 @@ pub use attributes::{Attribute, Attributes, Refusal};
 pub use listing::Listing;
 pub use node::Over;
 pub use place::Placed;
+pub use remove::Removed;
 pub use unnamed::Unnamed;
 
 use super::blocks::timespec;

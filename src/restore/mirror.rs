@@ -1,0 +1,116 @@
+//! What a mirror of another node's tree does beside bringing what is new: what is gone
+//! there goes here, too.
+//!
+//! Only what is still as it was brought is taken away. A file that somebody changed
+//! here stays, and so does a directory with something else in it; a mirror never
+//! deletes what the other node has not had.
+
+use super::error::{Error, FileError};
+use super::judge::is_untouched;
+use super::target::Target;
+use crate::catalog::{Change, Version};
+use crate::os::plant::{Plantation, Removed};
+use crate::os::relpath::RelPath;
+use crate::os::stat::FileKind;
+use crate::site::{Catalog, Pick, Site, catalog};
+use std::ops::ControlFlow;
+
+/// What was taken away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MirrorStats {
+    pub removed: u64,
+    /// Changed here, and left.
+    pub kept: u64,
+    pub failed: u64,
+}
+
+/// Takes away what has gone from the picks since the segment `since`, and what is of
+/// another type by now. Picks are whole roots.
+pub fn take_away(
+    site: &mut Site<'_>,
+    catalog: &mut Catalog,
+    picks: &[Pick],
+    target: &mut Target,
+    since: u64,
+    dry_run: bool,
+) -> Result<MirrorStats, Error> {
+    let mut stats = MirrorStats::default();
+    for Pick { root, .. } in picks {
+        let db = catalog.db(site)?;
+        let mut dirs = vec![];
+        db.changes(root, since, &mut |change| {
+            let Some(before) = gone(change) else { return ControlFlow::Continue(()) };
+            let Ok(path) = target.place(&root.path, before.record.path_bytes()) else {
+                return ControlFlow::Continue(());
+            };
+            if before.record.kind == 'd' {
+                // Behind what is in it.
+                dirs.push((path, before));
+            } else {
+                one(site, target, &path, &before, dry_run, &mut stats);
+            }
+            if site.stop.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .map_err(catalog::Error::from)?;
+        for (path, before) in dirs.into_iter().rev() {
+            one(site, target, &path, &before, dry_run, &mut stats);
+        }
+    }
+    Ok(stats)
+}
+
+/// What was there and is there no more, not even as something of its type.
+fn gone(change: Change) -> Option<Version> {
+    let before = change.before?;
+    match change.after {
+        Some(after) if after.record.kind == before.record.kind => None,
+        _ => Some(before),
+    }
+}
+
+fn one(
+    site: &Site<'_>,
+    target: &mut Target,
+    path: &RelPath,
+    before: &Version,
+    dry_run: bool,
+    stats: &mut MirrorStats,
+) {
+    match remove(&mut target.plantation, path, before, dry_run) {
+        Ok(None) => {}
+        Ok(Some(Removed::Removed)) => stats.removed += 1,
+        Ok(Some(Removed::Kept)) => {
+            stats.kept += 1;
+            let full = target.full(path);
+            site.monitor.notice(&format!(
+                "left in place: {}: it is gone there, and was changed here",
+                full.display()
+            ));
+        }
+        Err(error) => {
+            stats.failed += 1;
+            site.monitor.file_failed(&target.full(path), "remove", &error);
+        }
+    }
+}
+
+/// `None` if there is nothing.
+fn remove(
+    plantation: &mut Plantation,
+    path: &RelPath,
+    before: &Version,
+    dry_run: bool,
+) -> Result<Option<Removed>, FileError> {
+    let Some(found) = plantation.lookup(path).map_err(FileError::Look)? else { return Ok(None) };
+    let link = match found.stat.kind {
+        FileKind::Symlink => Some(found.target().map_err(FileError::Look)?),
+        _ => None,
+    };
+    if !is_untouched(&before.record, &found, link.as_deref()) {
+        return Ok(Some(Removed::Kept));
+    }
+    if dry_run {
+        return Ok(Some(Removed::Removed));
+    }
+    plantation.remove(path, &found.stat).map(Some).map_err(FileError::Remove)
+}
