@@ -118,6 +118,9 @@ _hsm() {
             hsm__subcmd__snapshot,list)
                 cmd="hsm__subcmd__snapshot__subcmd__list"
                 ;;
+            hsm__subcmd__snapshot,restore)
+                cmd="hsm__subcmd__snapshot__subcmd__restore"
+                ;;
             hsm__subcmd__snapshot,seal)
                 cmd="hsm__subcmd__snapshot__subcmd__seal"
                 ;;
@@ -770,7 +773,7 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__snapshot)
-            opts="-q -v -h --json --quiet --verbose --config --help create list delete seal"
+            opts="-q -v -h --json --quiet --verbose --config --help create list restore delete seal"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -830,6 +833,48 @@ _hsm() {
                 return 0
             fi
             case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__snapshot__subcmd__restore)
+            opts="-n -q -v -h --to --stubs --strip-root --store --key-file --endpoint --region --path-style --node --dry-run --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
