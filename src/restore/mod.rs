@@ -24,7 +24,6 @@ mod make;
 mod managed;
 mod target;
 mod told;
-mod walk;
 
 pub use error::{Error, FileError};
 pub use judge::{Difference, Existing, Step};
@@ -38,7 +37,7 @@ use crate::monitor::Phase;
 use crate::os::plant::Plantation;
 use crate::os::process;
 use crate::os::relpath::RelPath;
-use crate::site::{Catalog, Pick, Site};
+use crate::site::{Catalog, Order, Pick, Site, Walk};
 use crate::state::RootId;
 use crate::stub::MarkerSpace;
 use dirs::Directories;
@@ -49,7 +48,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::thread;
 use told::Refusals;
-use walk::{Order, Walk};
 
 /// Files in one batch of data...
 const DATA_FILES: usize = 512;

@@ -13,7 +13,9 @@ pub mod log;
 pub mod logs;
 mod packs;
 pub mod selection;
+pub mod stream;
 mod told;
+mod walk;
 pub mod weight;
 
 pub use catalog::Catalog;
@@ -23,6 +25,7 @@ pub use log::CatalogLog;
 pub use packs::ProvenPack;
 pub use selection::{Pick, Selection};
 pub use told::Told;
+pub use walk::{Order, Walk};
 
 use crate::chunk::Protection;
 use crate::clock::Clock;
