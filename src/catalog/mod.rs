@@ -10,8 +10,10 @@
 
 mod apply;
 mod changes;
+mod checkpoint;
 mod contents;
 mod error;
+mod moves;
 mod nodes;
 mod open;
 mod packs;
@@ -20,10 +22,13 @@ mod snapshots;
 mod versions;
 
 #[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
 mod tests;
 
 pub use apply::Applied;
 pub use changes::Change;
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;

@@ -11,15 +11,15 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-const STORE: StoreId = StoreId([1; 16]);
-const NODE: NodeId = NodeId([2; 16]);
+pub(super) const STORE: StoreId = StoreId([1; 16]);
+pub(super) const NODE: NodeId = NodeId([2; 16]);
 
 fn content(number: u8) -> Content {
     let piece = Piece { len: u64::from(number) + 1, chunk: Some(ChunkId([number; 32])) };
     Content::new([piece]).expect("a content")
 }
 
-fn file(path: &str, number: u8) -> Record {
+pub(super) fn file(path: &str, number: u8) -> Record {
     let content = content(number);
     Record::File(Box::new(FileRecord {
         root: Name::from_bytes(b"/srv"),
@@ -44,12 +44,12 @@ fn file(path: &str, number: u8) -> Record {
     }))
 }
 
-fn gone(path: &str) -> Record {
+pub(super) fn gone(path: &str) -> Record {
     let (root, path) = (Name::from_bytes(b"/srv"), Name::from_bytes(path.as_bytes()));
     Record::Gone { root, path, content: None, when_ns: 0 }
 }
 
-fn pack(number: u8, chunks: &[u8]) -> Record {
+pub(super) fn pack(number: u8, chunks: &[u8]) -> Record {
     let slot = |(at, id): (usize, &u8)| ChunkSlot {
         id: ChunkId([*id; 32]),
         offset: at as u64 * 100,

@@ -157,7 +157,7 @@ pub(super) fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// The columns as SQLite has them.
-struct Raw {
+pub(super) struct Raw {
     path: Vec<u8>,
     content: Option<Vec<u8>>,
     pieces: Option<Vec<u8>>,
@@ -168,7 +168,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let unsigned = |index| row.get::<_, i64>(index).map(|value| value as u64);
         let maybe =
             |index| row.get::<_, Option<i64>>(index).map(|value| value.map(|value| value as u64));
@@ -213,7 +213,7 @@ impl Raw {
         })
     }
 
-    fn version(self, root: &Name) -> Result<Version> {
+    pub fn version(self, root: &Name) -> Result<Version> {
         let Self { path, content, pieces, xattrs, target, kind, mut version } = self;
         let record = &mut version.record;
         record.root = root.clone();

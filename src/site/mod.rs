@@ -4,7 +4,11 @@
 //! Every operation (`tier`, `recall`, `verify`) takes a [`Site`], so that the
 //! command line opens things once and a test can hand in its own store.
 
+pub mod carry;
 pub mod catalog;
+pub mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 pub mod custody;
 pub mod fetch;
 pub mod guard;
@@ -12,6 +16,7 @@ mod layout;
 pub mod log;
 pub mod logs;
 mod packs;
+pub mod plans;
 pub mod selection;
 pub mod stream;
 mod told;
@@ -22,7 +27,8 @@ pub use catalog::Catalog;
 pub use custody::{Custody, Held, Leases, Secluded};
 pub use guard::{Guard, GuardError};
 pub use log::CatalogLog;
-pub use packs::ProvenPack;
+pub use packs::{ProvenPack, put_and_prove};
+pub use plans::Plans;
 pub use selection::{Pick, Selection};
 pub use told::Told;
 pub use walk::{Order, Walk};

@@ -1,3 +1,5 @@
+//! Which node, point and paths a request means.
+
 use super::*;
 use crate::ids::StoreId;
 use crate::manifest::{FileRecord, Name, Record, SegmentHeader};

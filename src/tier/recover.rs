@@ -46,6 +46,10 @@ pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
     for pack in site.state.intended_packs()? {
         recovered.packs += u64::from(adopt_pack(site, pack)?);
     }
+    if site.state.has_open_session()? {
+        // Collectors wait for a run that is not known to have ended.
+        log::write_records(site, &[])?;
+    }
     Ok(recovered)
 }
 
