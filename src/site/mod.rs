@@ -18,7 +18,9 @@ pub mod logs;
 mod packs;
 pub mod plans;
 pub mod selection;
+pub mod stream;
 mod told;
+mod walk;
 pub mod weight;
 
 pub use catalog::Catalog;
@@ -29,6 +31,7 @@ pub use packs::{ProvenPack, put_and_prove};
 pub use plans::Plans;
 pub use selection::{Pick, Selection};
 pub use told::Told;
+pub use walk::{Order, Walk};
 
 use crate::chunk::Protection;
 use crate::clock::Clock;
