@@ -41,6 +41,9 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall-guard" -d 'Recall st
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "adopt" -d 'Make a copy of a stub a stub of its own'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "restore" -d 'Bring a tree back from the store, on this server or on a new one'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pull" -d 'Bring another node\'s tree here, and keep it up to date'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "undelete" -d 'Put back files that were deleted'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "cat" -d 'Write one file\'s bytes to standard output, from the store'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "export" -d 'Write files from the store to standard output, as a tar archive'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
@@ -48,6 +51,8 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "find" -d 'Find files by sta
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "du" -d 'Sum up sizes here and in the store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "explain" -d 'Tell why a file is, or is not, tiered'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "history" -d 'Show the versions of a file'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the store has at a moment, and keep it'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "unpin" -d 'Give pinned or excluded paths back to the policy'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
@@ -165,6 +170,42 @@ complete -c hsm -n "__fish_hsm_using_subcommand pull" -l json -d 'Write one JSON
 complete -c hsm -n "__fish_hsm_using_subcommand pull" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand pull" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s l -l list -d 'Only show what can come back, when it was deleted, and for how long it is kept'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l stubs -d 'Make stubs: the data on demand'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F
@@ -236,6 +277,81 @@ complete -c hsm -n "__fish_hsm_using_subcommand history" -l json -d 'Write one J
 complete -c hsm -n "__fish_hsm_using_subcommand history" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand history" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "create" -d 'Give what the store has now a name'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "list" -d 'List the snapshots of this server, or of all servers in the store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "delete" -d 'Delete a snapshot'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "seal" -d 'Keep a snapshot from being deleted before a date'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l if-changed -d 'Make none where nothing has changed since the newest one'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l all -d 'Of every server that uses the store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -l until -d '2037-01-01, 2037-01-01T12:00:00Z, now+10y' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -f -a "list" -d 'List the nodes of a store'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -f -a "retire" -d 'End the log of a server that is lost'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -f -a "renew" -d 'Make this server a new node of the store'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l forget -d 'Its files are needed no more either: the next collections delete what only it referred to, and nothing brings that back'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l yes -d 'Really do it'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l force -d 'Also a server that was at work within the last hour, or in a store that cannot refuse to replace an object'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -l force -d 'Also if nothing is wrong with this server\'s log: the other of two clones'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'

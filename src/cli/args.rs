@@ -89,6 +89,8 @@ pub enum Command {
     Du(command::du::DuArgs),
     Explain(command::explain::ExplainArgs),
     History(command::history::HistoryArgs),
+    Snapshot(command::snapshot::SnapshotArgs),
+    Nodes(command::nodes::NodesArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
     Doctor(command::doctor::DoctorArgs),

@@ -64,6 +64,10 @@ pub enum Error {
     #[error(transparent)]
     Selection(#[from] crate::site::selection::Error),
     #[error(transparent)]
+    Snapshot(crate::site::snapshots::Error),
+    #[error(transparent)]
+    Nodes(crate::site::nodes::Error),
+    #[error(transparent)]
     Guard(#[from] crate::site::GuardError),
     #[error(transparent)]
     Keeper(#[from] crate::guard::keeper::Error),
@@ -80,6 +84,33 @@ impl Error {
 
     pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Refused { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl From<crate::site::snapshots::Error> for Error {
+    fn from(error: crate::site::snapshots::Error) -> Self {
+        use crate::site::snapshots::Error as Snapshot;
+        match error {
+            Snapshot::State(error) => error.into(),
+            Snapshot::Store(error) => error.into(),
+            Snapshot::Log(error) => Self::Tier(error.into()),
+            Snapshot::Logs(error) => error.into(),
+            Snapshot::Local(error) => error.into(),
+            other => Self::Snapshot(other),
+        }
+    }
+}
+
+impl From<crate::site::nodes::Error> for Error {
+    fn from(error: crate::site::nodes::Error) -> Self {
+        use crate::site::nodes::Error as Nodes;
+        match error {
+            Nodes::Store(error) => error.into(),
+            Nodes::Logs(error) => error.into(),
+            Nodes::Local(error) => error.into(),
+            Nodes::Log(error) => Self::Tier(error.into()),
+            other => Self::Nodes(other),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
 use crate::site::selection::Error as Selection;
-use crate::site::{GuardError, log, logs};
+use crate::site::{GuardError, log, logs, nodes, snapshots};
 use crate::{adopt, export, manifest, recall, restore, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
@@ -105,6 +105,8 @@ pub fn hint(error: &Error) -> Option<String> {
                 .into()
         }
         Error::Selection(error) => return selection_hint(error),
+        Error::Snapshot(error) => return snapshot_hint(error),
+        Error::Nodes(error) => return nodes_hint(error),
         Error::Store(error)
         | Error::Logs(logs::Error::Store(error))
         | Error::Restore(restore::Error::Catalog(logs::Error::Store(error)))
@@ -177,6 +179,34 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
         }
         .into(),
     )
+}
+
+fn snapshot_hint(error: &snapshots::Error) -> Option<String> {
+    use snapshots::Error as Snapshot;
+    let hint = match error {
+        Snapshot::BadName { .. } | Snapshot::Taken { .. } => "another name",
+        Snapshot::Empty => "hsm tier",
+        Snapshot::Unknown { .. } => "hsm snapshot list",
+        Snapshot::Sealed { .. } => "a time that is not before that one",
+        Snapshot::Past { .. } => "a later time",
+        Snapshot::Lost { .. } => "hsm verify, to see which packs are missing",
+        Snapshot::HalfLocked { .. } => "the same command again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn nodes_hint(error: &nodes::Error) -> Option<String> {
+    use nodes::Error as Nodes;
+    let hint = match error {
+        Nodes::Own(_) => "hsm nodes renew, to make this server another node",
+        Nodes::Unknown(_) | Nodes::Retired(_) => "hsm nodes, to see which there are",
+        Nodes::Alive { .. } => "--force, if it is lost all the same",
+        Nodes::NoFence(_) => "--force, when that server is known to be off for good",
+        Nodes::AtWork(_) => "hsm nodes, to see what it is doing",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn selection_hint(error: &Selection) -> Option<String> {

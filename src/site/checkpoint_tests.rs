@@ -2,62 +2,17 @@
 //! older ones, and what a reader makes of a log that is not whole any more.
 
 use super::checkpoint::{self, Writer, Written};
-use super::{Leases, Site, checkpoint_key, log, logs, segment_key};
+use super::testing::{NODE, Place, STORE, directory};
+use super::{checkpoint_key, log, logs, segment_key};
 use crate::catalog::CatalogDb;
-use crate::chunk::Protection;
-use crate::clock::Clock;
-use crate::errand::Errand;
-use crate::ids::{NodeId, StoreId};
-use crate::manifest::{FileRecord, Name, Record};
-use crate::monitor::{Silent, Stop};
-use crate::state::StateDb;
-use crate::store::{Capabilities, DESCRIPTOR_KEY, DirectoryStore, Key, PutOptions, Store};
+use crate::manifest::Record;
+use crate::monitor::Stop;
+use crate::store::{Key, PutOptions, Store};
 use std::ops::ControlFlow;
 
-const STORE: StoreId = StoreId([1; 16]);
-const NODE: NodeId = NodeId([2; 16]);
 const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
 
-/// A server that only writes records.
-struct Place {
-    dir: tempfile::TempDir,
-    store: DirectoryStore,
-    protection: Protection,
-}
-
 impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = DirectoryStore::open(&dir.path().join("store"), true).expect("a store");
-        let key = Key::new(DESCRIPTOR_KEY).expect("a key");
-        store.put(&key, "{}".into(), &PutOptions::default()).expect("its descriptor");
-        drop(StateDb::create(&dir.path().join("state.db"), STORE, NODE, 0).expect("a state DB"));
-        Self { dir, store, protection: Protection::Plain }
-    }
-
-    fn with<T>(&self, now_ns: i64, work: impl FnOnce(&mut Site<'_>) -> T) -> T {
-        let state_path = self.dir.path().join("state.db");
-        let stop = Stop::new();
-        work(&mut Site {
-            state: StateDb::open(&state_path).expect("the state DB"),
-            state_path,
-            store: &self.store,
-            capabilities: Capabilities::default(),
-            protection: &self.protection,
-            store_id: STORE,
-            node_id: NODE,
-            monitor: &Silent,
-            errand: Errand::new(stop.clone()),
-            stop,
-            clock: Clock::fixed(now_ns),
-            workers: 1,
-            memory_bytes: 1,
-            connections: 1,
-            custody: &Leases,
-            guard: None,
-        })
-    }
-
     /// Three segments: the run begins, the records, it ends.
     fn write(&self, now_ns: i64, names: &[&str]) {
         let records: Vec<Record> = names.iter().map(|name| directory(name)).collect();
@@ -106,30 +61,6 @@ impl Place {
         self.store.list("nodes/", None, visit).expect("a listing");
         found
     }
-}
-
-fn directory(name: &str) -> Record {
-    Record::File(Box::new(FileRecord {
-        root: Name::from_bytes(b"/srv"),
-        path: Name::from_bytes(name.as_bytes()),
-        kind: 'd',
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime_ns: 0,
-        ctime_ns: 0,
-        ino: 1,
-        generation: 1,
-        nlink: 2,
-        size_bytes: 0,
-        xattrs: vec![],
-        target: None,
-        link: None,
-        rdev: None,
-        content: None,
-        pieces: vec![],
-        chunking: None,
-    }))
 }
 
 fn names(db: &CatalogDb) -> Vec<String> {

@@ -15,10 +15,16 @@ pub mod guard;
 mod layout;
 pub mod log;
 pub mod logs;
+pub mod nodes;
 mod packs;
 pub mod plans;
 pub mod selection;
+pub mod snapshots;
+#[cfg(test)]
+mod snapshots_tests;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 mod told;
 mod walk;
 pub mod weight;

@@ -36,6 +36,7 @@ mod open;
 mod packs;
 mod pins;
 mod recalls;
+mod renewal;
 mod roots;
 mod rows;
 mod runs;

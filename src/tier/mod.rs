@@ -21,6 +21,7 @@ pub mod guarded;
 pub mod neighbours;
 pub mod plan;
 pub mod recover;
+pub mod renew;
 pub mod repair;
 pub mod rescan;
 pub mod run;

@@ -16,7 +16,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, log, segment_key};
+use crate::site::{Ground, Site, catalog, log, segment_key};
 use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Uploaded};
 use crate::store::{ErrorKind, Key};
 use crate::stub::{self, MarkerSpace, Placement};
@@ -62,7 +62,8 @@ fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    let (header, records) = decode_segment(&bytes, site.protection)?;
+    let damaged = |source| catalog::Error::Segment { key: key.to_string(), source };
+    let (header, records) = decode_segment(&bytes, site.protection).map_err(damaged)?;
     check_is_ours(site, &key, &header, &records)?;
     let SegmentHeader { node, seq, prev, .. } = header;
     if node != site.node_id || seq != head.next_seq || prev != head.prev {

@@ -16,6 +16,7 @@ pub mod generate;
 pub mod history;
 pub mod init;
 pub mod ls;
+pub mod nodes;
 pub mod pin;
 pub mod plan;
 pub mod policy;
@@ -27,6 +28,7 @@ mod recall_guard_mounts;
 pub mod recallers;
 pub mod restore;
 pub mod scan;
+pub mod snapshot;
 pub mod status;
 pub mod stub;
 pub mod tier;
@@ -90,6 +92,8 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Du(args) => du::run(context, args),
         Command::Explain(args) => explain::run(context, args),
         Command::History(args) => history::run(context, args),
+        Command::Snapshot(args) => snapshot::run(context, args),
+        Command::Nodes(args) => nodes::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
@@ -123,6 +127,8 @@ pub fn name(command: &Command) -> &'static str {
         Command::Du(_) => "du",
         Command::Explain(_) => "explain",
         Command::History(_) => "history",
+        Command::Snapshot(_) => "snapshot",
+        Command::Nodes(_) => "nodes",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",
