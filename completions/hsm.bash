@@ -34,6 +34,9 @@ _hsm() {
             hsm,find)
                 cmd="hsm__subcmd__find"
                 ;;
+            hsm,history)
+                cmd="hsm__subcmd__history"
+                ;;
             hsm,init)
                 cmd="hsm__subcmd__init"
                 ;;
@@ -92,7 +95,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt verify status ls find du explain pin unpin doctor policy demo"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt verify status ls find du explain history pin unpin doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -251,6 +254,44 @@ _hsm() {
                     return 0
                     ;;
                 --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__history)
+            opts="-q -v -h --newest-first --store --key-file --endpoint --region --path-style --node --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -16,6 +16,7 @@ pub enum Phase {
     Uploading,
     Stubbing,
     Recalling,
+    Restoring,
     Verifying,
 }
 
@@ -27,6 +28,7 @@ impl Phase {
             Self::Uploading => "uploading",
             Self::Stubbing => "stubbing",
             Self::Recalling => "recalling",
+            Self::Restoring => "restoring",
             Self::Verifying => "verifying",
         }
     }

@@ -10,22 +10,29 @@
 
 mod apply;
 mod changes;
+mod checkpoint;
 mod contents;
 mod error;
+mod moves;
 mod nodes;
 mod open;
 mod packs;
+mod pages;
 mod snapshots;
 mod versions;
 
+#[cfg(test)]
+mod checkpoint_tests;
 #[cfg(test)]
 mod tests;
 
 pub use apply::Applied;
 pub use changes::Change;
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;
 pub use packs::CatalogPack;
+pub use pages::Sight;
 pub use snapshots::SnapshotRow;
 pub use versions::{Point, Version};

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// `PRAGMA application_id`: "hsmC".
 const APPLICATION_ID: i64 = 0x6873_6d43;
 /// `PRAGMA user_version`. Raised with every change of the schema.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A local copy of the catalogs of one store.
@@ -50,11 +50,11 @@ impl CatalogDb {
     }
 
     /// Runs `body` in one transaction: all of it is in the DB or nothing.
-    pub(super) fn write<T>(
+    pub(super) fn write<T, E: From<Error>>(
         &mut self,
         operation: &'static str,
-        body: impl FnOnce(&Transaction<'_>) -> Result<T>,
-    ) -> Result<T> {
+        body: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         let behavior = TransactionBehavior::Immediate;
         let tx = self.conn.transaction_with_behavior(behavior).during(operation)?;
         let value = body(&tx)?;

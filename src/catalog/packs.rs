@@ -24,7 +24,7 @@ pub struct CatalogPack {
 }
 
 const READING: &str = "reading packs";
-const PACK_COLUMNS: &str =
+pub(super) const PACK_COLUMNS: &str =
     "k.id, k.pack_id, n.node_id, k.kind, k.class, k.size_bytes, k.proof, k.proven_ns";
 const SLOT_COLUMNS: &str = "c.id, c.offset, c.stored_len, c.plain_len, c.codec";
 
@@ -117,7 +117,7 @@ fn pack_id(bytes: Vec<u8>) -> Result<PackId> {
     PackId::from_slice(&bytes).ok_or_else(|| Error::bad_value("pack id", &bytes))
 }
 
-fn read_pack(row: &Row<'_>) -> Result<CatalogPack> {
+pub(super) fn read_pack(row: &Row<'_>) -> Result<CatalogPack> {
     let method: Option<String> = row.get(6).during(READING)?;
     let at_ns: Option<i64> = row.get(7).during(READING)?;
     let proof = match (method, at_ns) {

@@ -83,6 +83,7 @@ pub enum Command {
     Find(command::find::FindArgs),
     Du(command::du::DuArgs),
     Explain(command::explain::ExplainArgs),
+    History(command::history::HistoryArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
     Doctor(command::doctor::DoctorArgs),

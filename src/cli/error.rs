@@ -51,6 +51,12 @@ pub enum Error {
     #[error(transparent)]
     Scan(#[from] crate::scan::Error),
     #[error(transparent)]
+    Logs(#[from] crate::site::logs::Error),
+    #[error(transparent)]
+    LocalCatalog(#[from] crate::catalog::Error),
+    #[error(transparent)]
+    Selection(#[from] crate::site::selection::Error),
+    #[error(transparent)]
     Guard(#[from] crate::site::GuardError),
     #[error(transparent)]
     Keeper(#[from] crate::guard::keeper::Error),

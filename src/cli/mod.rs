@@ -22,6 +22,7 @@ pub mod opened;
 mod output;
 pub mod progress;
 pub mod report;
+pub mod selection;
 pub mod table;
 
 use args::Cli;

@@ -6,7 +6,8 @@
 use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
-use crate::site::{GuardError, log};
+use crate::site::selection::Error as Selection;
+use crate::site::{GuardError, log, logs};
 use crate::{adopt, manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
@@ -19,7 +20,9 @@ pub fn exit(error: &Error) -> Exit {
         Error::Locked { .. } => Exit::Locked,
         Error::Interrupted => Exit::Interrupted,
         Error::State(state::Error::Missing { .. }) => Exit::NotInitialised,
+        Error::Logs(logs::Error::Stopped) => Exit::Interrupted,
         Error::Store(error)
+        | Error::Logs(logs::Error::Store(error))
         | Error::Tier(tier::Error::Store(error))
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
@@ -90,7 +93,14 @@ pub fn hint(error: &Error) -> Option<String> {
         }
         Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
         Error::State(error) => return state_hint(error),
+        Error::Logs(error) if error.is_damage() => {
+            "--as-of TIME, with a time before the segment that is named; what the log says up to \
+             there is good"
+                .into()
+        }
+        Error::Selection(error) => return selection_hint(error),
         Error::Store(error)
+        | Error::Logs(logs::Error::Store(error))
         | Error::Tier(tier::Error::Store(error))
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
@@ -150,6 +160,24 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
         }
         .into(),
     )
+}
+
+fn selection_hint(error: &Selection) -> Option<String> {
+    let hint = match error {
+        Selection::SeveralNodes(_) | Selection::UnknownNode { .. } => {
+            "--node with a host name, or with the beginning of an id"
+        }
+        Selection::TooEarly { .. } => "a later time",
+        Selection::NoSnapshot { .. } => "hsm snapshot list",
+        Selection::Nothing { .. } | Selection::NoVersion { .. } => {
+            "hsm history PATH, to see what there was when"
+        }
+        Selection::VersionOfMany => "--as-of TIME for several paths",
+        Selection::Outside { .. } => "a path as it was on that server",
+        Selection::NoNode => "hsm upload on the server that has the files",
+        Selection::Catalog(_) => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn state_hint(error: &state::Error) -> Option<String> {

@@ -56,6 +56,11 @@ pub fn parse_pack_key(key: &str) -> Option<PackId> {
     (pack_key(pack) == key).then_some(pack)
 }
 
+/// Prefix of all that is of one node.
+pub fn node_prefix(node: NodeId) -> String {
+    format!("{NODES}{node}/")
+}
+
 /// Prefix of a node's segments.
 pub fn log_prefix(node: NodeId) -> String {
     format!("{NODES}{node}/log/")
@@ -70,6 +75,11 @@ pub fn parse_segment_key(key: &str) -> Option<(NodeId, u64)> {
     let (node, seq) = key.strip_prefix(NODES)?.split_once("/log/")?;
     let (node, seq) = (node.parse().ok()?, u64::from_str_radix(seq, 16).ok()?);
     (segment_key(node, seq) == key).then_some((node, seq))
+}
+
+/// Prefix of a node's checkpoints.
+pub fn checkpoint_prefix(node: NodeId) -> String {
+    format!("{NODES}{node}/checkpoint/")
 }
 
 /// One part of the checkpoint that replaces a node's segments up to `upto`.

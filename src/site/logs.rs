@@ -47,6 +47,18 @@ pub enum Error {
     Stopped,
 }
 
+impl Error {
+    /// The log itself is not whole; to ask again does not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Segment { .. } | Self::Checkpoint { .. } => true,
+            Self::Missing { .. } | Self::Shrunk { .. } => true,
+            Self::Store(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+}
+
 /// What was entered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Synced {
@@ -83,6 +95,24 @@ pub fn sync(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<Synced, Error> {
     Ok(synced)
 }
 
+/// As [`sync`], but a log that is damaged is entered as far as it can be read, and
+/// keeps no other from being entered. Returns what is wrong with which.
+pub fn sync_what_can_be_read(
+    reader: &Reader<'_>,
+    db: &mut CatalogDb,
+) -> Result<Vec<(NodeId, Error)>, Error> {
+    collections(reader, db)?;
+    let mut damaged = vec![];
+    for (node, listed) in list(reader.store)? {
+        match log(reader, db, node, &listed, None) {
+            Ok(_) => {}
+            Err(error) if error.is_damage() => damaged.push((node, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damaged)
+}
+
 /// Enters one node's log up to and with the segment `until` (all without one).
 pub fn sync_node(
     reader: &Reader<'_>,
@@ -90,7 +120,7 @@ pub fn sync_node(
     node: NodeId,
     until: Option<u64>,
 ) -> Result<u64, Error> {
-    match list(reader.store)?.remove(&node) {
+    match list_below(reader.store, &keys::node_prefix(node))?.remove(&node) {
         Some(listed) => log(reader, db, node, &listed, until),
         None => Ok(0),
     }
@@ -102,8 +132,12 @@ pub fn nodes(store: &dyn Store) -> Result<Vec<NodeId>, Error> {
 }
 
 fn list(store: &dyn Store) -> Result<BTreeMap<NodeId, Listed>, Error> {
+    list_below(store, keys::NODES)
+}
+
+fn list_below(store: &dyn Store, prefix: &str) -> Result<BTreeMap<NodeId, Listed>, Error> {
     let mut found: BTreeMap<NodeId, Listed> = BTreeMap::new();
-    store.list(keys::NODES, None, &mut |object| {
+    store.list(prefix, None, &mut |object| {
         let key = object.key.as_str();
         if let Some((node, seq)) = keys::parse_segment_key(key) {
             found.entry(node).or_default().segments.push((seq, object.size_bytes));
@@ -141,12 +175,21 @@ fn log(
 ) -> Result<u64, Error> {
     let known = db.node(node)?;
     let mut head = known.as_ref().and_then(|row| Some((row.head_seq, row.head_hash?)));
-    if head.is_none() {
-        head = newest_checkpoint(reader, db, node, listed, until)?;
+    let start = Start { reader, node, listed, until };
+    if let Some((seq, _)) = head
+        && start.is_cut_off(seq)
+        && start.stands_for_the_rest(seq)?
+    {
+        db.forget_node(node)?;
+        head = None;
+    }
+    let from_checkpoint = head.is_none();
+    if from_checkpoint {
+        head = start.newest_checkpoint(db)?;
     }
     let found = listed.segments.last().map_or(0, |(seq, _)| *seq);
     let known = head.map_or(0, |(seq, _)| seq);
-    if found < known && until.is_none() {
+    if found < known && until.is_none() && !from_checkpoint {
         return Err(Error::Shrunk { node, known, found });
     }
     let wanted = listed.segments.iter().filter(|(seq, _)| *seq > known);
@@ -196,71 +239,116 @@ fn fetch(reader: &Reader<'_>, keys: &[Key]) -> Vec<Result<Bytes, store::Error>> 
     })
 }
 
-/// Enters the newest checkpoint of which every part is there.
-fn newest_checkpoint(
-    reader: &Reader<'_>,
-    db: &mut CatalogDb,
+/// Where reading a log that is not known yet, or not from where it is known, can
+/// begin.
+struct Start<'a> {
+    reader: &'a Reader<'a>,
     node: NodeId,
-    listed: &Listed,
+    listed: &'a Listed,
     until: Option<u64>,
-) -> Result<Option<(u64, [u8; 32])>, Error> {
-    let mut parts: BTreeMap<u64, u32> = BTreeMap::new();
-    for (upto, _) in &listed.checkpoints {
-        *parts.entry(*upto).or_default() += 1;
-    }
-    for (upto, there) in parts.into_iter().rev() {
-        if until.is_some_and(|until| upto > until) {
-            continue;
-        }
-        if let Some(head) = checkpoint(reader, db, node, upto, there)? {
-            return Ok(Some(head));
-        }
-    }
-    Ok(None)
 }
 
-/// `None` when parts of it are missing: it was never finished.
-fn checkpoint(
-    reader: &Reader<'_>,
-    db: &mut CatalogDb,
-    node: NodeId,
-    upto: u64,
-    there: u32,
-) -> Result<Option<(u64, [u8; 32])>, Error> {
-    let (first, records, bytes) = checkpoint_part(reader, node, upto, 0)?;
-    if first.parts != there {
-        return Ok(None);
-    }
-    let Some(hash) = first.upto_hash else { return Ok(None) };
-    let mut total_bytes = bytes;
-    let mut later = vec![];
-    for part in 1..first.parts {
-        let (header, records, bytes) = checkpoint_part(reader, node, upto, part)?;
-        if (header.parts, header.upto_hash) != (first.parts, first.upto_hash) {
-            return Ok(None);
+impl Start<'_> {
+    /// Last segment and number of parts that are there, the newest first.
+    fn checkpoints(&self) -> Vec<(u64, u32)> {
+        let mut parts: BTreeMap<u64, u32> = BTreeMap::new();
+        for (upto, _) in &self.listed.checkpoints {
+            *parts.entry(*upto).or_default() += 1;
         }
-        total_bytes += bytes;
-        later.push(records);
+        let wanted = |(upto, _): &(u64, u32)| self.until.is_none_or(|until| *upto <= until);
+        parts.into_iter().rev().filter(wanted).collect()
     }
-    let records = records.into_iter().chain(later.into_iter().flatten());
-    db.apply_checkpoint(&first, total_bytes, records)?;
-    Ok(Some((upto, hash)))
-}
 
-fn checkpoint_part(
-    reader: &Reader<'_>,
-    node: NodeId,
-    upto: u64,
-    part: u32,
-) -> Result<(CheckpointHeader, Vec<Record>, u64), Error> {
-    let key = super::checkpoint_key(node, upto, part);
-    let bytes = reader.store.get(&key, None)?;
-    let named = |source| Error::Checkpoint { key: key.to_string(), source };
-    let (header, records) = decode_checkpoint(&bytes, reader.protection).map_err(named)?;
-    let is = (header.store, header.node, header.upto, header.part);
-    if is != (reader.store_id, node, upto, part) {
-        let why = "it is not what its name says".to_owned();
-        return Err(named(manifest::Error::Malformed { what: "catalog checkpoint", why }));
+    /// The segment after `known`, or that one itself where it was the last, is not
+    /// there.
+    fn is_cut_off(&self, known: u64) -> bool {
+        let mut segments = self.listed.segments.iter().map(|(seq, _)| *seq);
+        match segments.find(|seq| *seq > known) {
+            Some(next) => next != known + 1,
+            None => self.listed.segments.last().map_or(0, |(seq, _)| *seq) < known,
+        }
     }
-    Ok((header, records, bytes.len() as u64))
+
+    /// There is a whole checkpoint from which the log can be read to its end, which
+    /// is not before `known`.
+    fn stands_for_the_rest(&self, known: u64) -> Result<bool, Error> {
+        let Some((upto, there)) = self.checkpoints().first().copied() else { return Ok(false) };
+        let mut segments = self.listed.segments.iter().map(|(seq, _)| *seq).rev();
+        let found = segments.next().unwrap_or(0);
+        let first = segments.zip((1..found).rev()).take_while(|(seq, next)| seq == next).last();
+        let first = first.map_or(found, |(seq, _)| seq);
+        if upto + 1 < first || upto.max(found) < known {
+            return Ok(false);
+        }
+        let (header, _, _) = self.part(upto, 0)?;
+        Ok(header.parts == there)
+    }
+
+    /// Enters the newest checkpoint of which every part is there. One that cannot be
+    /// read is passed over where an older one or the log itself says the same.
+    fn newest_checkpoint(&self, db: &mut CatalogDb) -> Result<Option<(u64, [u8; 32])>, Error> {
+        let mut unreadable = None;
+        for (upto, there) in self.checkpoints() {
+            match self.checkpoint(db, upto, there) {
+                Ok(Some(head)) => return Ok(Some(head)),
+                Ok(None) => {}
+                // Its writer has made a newer one.
+                Err(Error::Store(error)) if error.is_not_found() => {}
+                Err(error @ Error::Checkpoint { .. }) => {
+                    unreadable.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let is_whole = self.listed.segments.first().is_some_and(|(seq, _)| *seq == 1);
+        match unreadable {
+            Some(error) if !is_whole => Err(error),
+            Some(error) => {
+                tracing::warn!("{error}: the log is read from its beginning");
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// `None` when parts of it are missing: it was never finished.
+    fn checkpoint(
+        &self,
+        db: &mut CatalogDb,
+        upto: u64,
+        there: u32,
+    ) -> Result<Option<(u64, [u8; 32])>, Error> {
+        let (first, records, bytes) = self.part(upto, 0)?;
+        let Some(hash) = first.upto_hash.filter(|_| first.parts == there) else { return Ok(None) };
+        let later = (1..first.parts).map(|part| {
+            let (header, records, bytes) = self.part(upto, part)?;
+            if (header.parts, header.upto_hash) != (first.parts, first.upto_hash) {
+                return Err(self.malformed(upto, part, "it is part of another one"));
+            }
+            Ok((records, bytes))
+        });
+        db.apply_checkpoint(&first, std::iter::once(Ok((records, bytes))).chain(later))?;
+        Ok(Some((upto, hash)))
+    }
+
+    fn part(&self, upto: u64, part: u32) -> Result<(CheckpointHeader, Vec<Record>, u64), Error> {
+        if self.reader.stop.requested() {
+            return Err(Error::Stopped);
+        }
+        let key = super::checkpoint_key(self.node, upto, part);
+        let bytes = self.reader.store.get(&key, None)?;
+        let (header, records) = decode_checkpoint(&bytes, self.reader.protection)
+            .map_err(|source| Error::Checkpoint { key: key.to_string(), source })?;
+        let is = (header.store, header.node, header.upto, header.part);
+        if is != (self.reader.store_id, self.node, upto, part) {
+            return Err(self.malformed(upto, part, "it is not what its name says"));
+        }
+        Ok((header, records, bytes.len() as u64))
+    }
+
+    fn malformed(&self, upto: u64, part: u32, why: &str) -> Error {
+        let key = super::checkpoint_key(self.node, upto, part).to_string();
+        let source = manifest::Error::Malformed { what: "catalog checkpoint", why: why.to_owned() };
+        Error::Checkpoint { key, source }
+    }
 }

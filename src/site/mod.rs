@@ -6,6 +6,9 @@
 
 pub mod carry;
 pub mod catalog;
+pub mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 pub mod custody;
 pub mod fetch;
 pub mod guard;
@@ -14,6 +17,7 @@ pub mod log;
 pub mod logs;
 mod packs;
 pub mod plans;
+pub mod selection;
 mod told;
 pub mod weight;
 
@@ -23,6 +27,7 @@ pub use guard::{Guard, GuardError};
 pub use log::CatalogLog;
 pub use packs::{ProvenPack, put_and_prove};
 pub use plans::Plans;
+pub use selection::{Pick, Selection};
 pub use told::Told;
 
 use crate::chunk::Protection;

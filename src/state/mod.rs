@@ -24,6 +24,7 @@ mod bitmap;
 mod collections;
 mod contents;
 mod digest;
+mod dirs;
 mod entries;
 mod error;
 mod files;
@@ -49,7 +50,7 @@ mod settings;
 mod transitions;
 mod uploads;
 
-pub use adopted::AdoptedStub;
+pub use adopted::{AdoptedStub, RestoredStub};
 pub use collections::Heard;
 pub use entries::{Counts, EntryRow};
 pub use error::{Error, Result};

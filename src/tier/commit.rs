@@ -259,6 +259,8 @@ impl<'a> Committer<'a> {
         self.recatalogue(site)?;
         self.specials(site)?;
         self.lone_dirs(site)?;
+        // What has a record by now needs no word of what was there before.
+        self.gone(site)?;
         if self.log.has_begun() {
             let closed = self.log.close(site)?;
             self.record(site, closed, &Batch::default())?;
@@ -374,7 +376,9 @@ impl<'a> Committer<'a> {
     }
 
     /// Deletions, before any record of what is at those paths now: a later
-    /// record about a path replaces an earlier one.
+    /// record about a path replaces an earlier one. A path at which another file is
+    /// now is not gone, also if that has no copy yet: what was there last stays the
+    /// newest version of it.
     fn gone(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         let root = name_of(self.root);
         let record = |row: &GoneRow| Record::Gone {
@@ -383,15 +387,27 @@ impl<'a> Committer<'a> {
             content: row.content,
             when_ns: row.gone_ns,
         };
+        let mut last = 0;
         loop {
-            let gone = site.state.pending_gone(self.root_id, SEGMENT_FILES)?;
-            if gone.is_empty() {
-                return Ok(());
+            let rows = site.state.pending_gone_after(self.root_id, last, SEGMENT_FILES)?;
+            let Some(end) = rows.last() else { return Ok(()) };
+            last = end.id;
+            let (mut gone, mut replaced, mut records) = (vec![], vec![], vec![]);
+            for row in &rows {
+                match site.state.successor_is_catalogued(self.root_id, &row.path)? {
+                    None => {
+                        records.push(record(row));
+                        gone.push(row.id);
+                    }
+                    Some(true) => replaced.push(row.id),
+                    Some(false) => {}
+                }
             }
-            self.announce(site)?;
-            let records: Vec<Record> = gone.iter().map(record).collect();
-            let gone = gone.iter().map(|row| row.id).collect();
-            self.append(site, &records, &Batch { gone, ..Batch::default() })?;
+            site.state.forget_gone(&replaced)?;
+            if !records.is_empty() {
+                self.announce(site)?;
+                self.append(site, &records, &Batch { gone, ..Batch::default() })?;
+            }
         }
     }
 

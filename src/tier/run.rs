@@ -16,7 +16,7 @@ use crate::os::stat::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, PolicySet};
 use crate::site::guard::causes;
-use crate::site::{Guard, Site};
+use crate::site::{Guard, Site, checkpoint};
 use crate::state::{RootRow, StateDb};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -77,6 +77,15 @@ pub fn run(
         stats.uploaded = runner.upload(stats.pressure)?;
     }
     crate::fault::point("tier.uploaded");
+    if job.upload && !runner.site.stop.requested() {
+        let wrote = stats.uploaded.segments > 0;
+        if let Err(error) = checkpoint::write_if_due(runner.site, wrote) {
+            runner
+                .site
+                .monitor
+                .notice(&format!("no checkpoint was written: {}", causes(&error).join(": ")));
+        }
+    }
     if job.stub && !runner.site.stop.requested() {
         stats.stubbed = runner.stub(stats.pressure)?;
     }

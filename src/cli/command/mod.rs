@@ -11,6 +11,7 @@ pub mod du;
 pub mod explain;
 pub mod find;
 pub mod generate;
+pub mod history;
 pub mod init;
 pub mod ls;
 pub mod pin;
@@ -78,6 +79,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Find(args) => find::run(context, args),
         Command::Du(args) => du::run(context, args),
         Command::Explain(args) => explain::run(context, args),
+        Command::History(args) => history::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
@@ -105,6 +107,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Find(_) => "find",
         Command::Du(_) => "du",
         Command::Explain(_) => "explain",
+        Command::History(_) => "history",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",

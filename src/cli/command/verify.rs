@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::locate;
-use crate::cli::opened::{Catalog, chunking, with_site, with_store};
+use crate::cli::opened::{Catalog, StorePlace, chunking, with_site, with_store};
 use crate::cli::output::{Name, escaped_path};
 use crate::state::RootRow;
 use crate::tier::repair;
@@ -226,7 +226,8 @@ fn store_alone(
     data: Option<Sample>,
 ) -> Result<Outcome, Error> {
     let mut broken = None;
-    let totals = with_store(context, url, key_file, |store, protection, store_id| {
+    let place = StorePlace { url, key: key_file, ..StorePlace::default() };
+    let totals = with_store(context, place, |store, protection, store_id| {
         Ok(verify::store_alone(store, protection, store_id, data, &context.stop, &mut |problem| {
             if broken.is_none() {
                 broken = tell(context, problem).err();

@@ -24,6 +24,7 @@
 //! resolution each. Nothing here is durable on return; sync afterwards.
 
 mod attributes;
+mod listing;
 mod node;
 mod place;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod tests;
 mod unnamed;
 
 pub use attributes::{Attribute, Attributes, Refusal};
+pub use listing::Listing;
 pub use node::Over;
 pub use place::Placed;
 pub use unnamed::Unnamed;
