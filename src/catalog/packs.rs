@@ -113,7 +113,7 @@ impl CatalogDb {
     }
 }
 
-fn pack_id(bytes: Vec<u8>) -> Result<PackId> {
+pub(super) fn pack_id(bytes: Vec<u8>) -> Result<PackId> {
     PackId::from_slice(&bytes).ok_or_else(|| Error::bad_value("pack id", &bytes))
 }
 
