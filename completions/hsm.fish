@@ -41,6 +41,9 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall-guard" -d 'Recall st
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "adopt" -d 'Make a copy of a stub a stub of its own'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "restore" -d 'Bring a tree back from the store, on this server or on a new one'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pull" -d 'Bring another node\'s tree here, and keep it up to date'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "undelete" -d 'Put back files that were deleted'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "cat" -d 'Write one file\'s bytes to standard output, from the store'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "export" -d 'Write files from the store to standard output, as a tar archive'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
@@ -167,6 +170,42 @@ complete -c hsm -n "__fish_hsm_using_subcommand pull" -l json -d 'Write one JSON
 complete -c hsm -n "__fish_hsm_using_subcommand pull" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand pull" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s l -l list -d 'Only show what can come back, when it was deleted, and for how long it is kept'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l stubs -d 'Make stubs: the data on demand'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F

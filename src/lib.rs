@@ -24,6 +24,7 @@ pub mod document;
 pub mod errand;
 pub mod export;
 pub mod fault;
+pub mod gc;
 pub mod guard;
 pub mod ids;
 pub mod manifest;

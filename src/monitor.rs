@@ -17,6 +17,7 @@ pub enum Phase {
     Stubbing,
     Recalling,
     Restoring,
+    Exporting,
     Verifying,
 }
 
@@ -29,6 +30,7 @@ impl Phase {
             Self::Stubbing => "stubbing",
             Self::Recalling => "recalling",
             Self::Restoring => "restoring",
+            Self::Exporting => "exporting",
             Self::Verifying => "verifying",
         }
     }

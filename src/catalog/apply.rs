@@ -190,8 +190,9 @@ impl<'t> Entry<'t> {
             Record::At { seq, written_ns } => self.at(seq, written_ns)?,
             Record::Open { session, host } => {
                 self.run(
-                    "UPDATE node SET open_session = ?2, host = coalesce(?3, host) WHERE id = ?1",
-                    (node, session, host),
+                    "UPDATE node SET open_session = ?2, open_seq = ?4, host = coalesce(?3, host)
+                     WHERE id = ?1",
+                    (node, session, host, self.seq as i64),
                 )?;
             }
             Record::Close { session } => {

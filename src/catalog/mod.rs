@@ -13,6 +13,8 @@ mod changes;
 mod checkpoint;
 mod contents;
 mod error;
+mod lives;
+mod mark;
 mod moves;
 mod nodes;
 mod open;
@@ -24,12 +26,16 @@ mod versions;
 #[cfg(test)]
 mod checkpoint_tests;
 #[cfg(test)]
+mod mark_tests;
+#[cfg(test)]
 mod tests;
 
 pub use apply::Applied;
 pub use changes::Change;
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
+pub use lives::{Life, Span};
+pub use mark::{LoosePack, Marked, MarkedPack, Marking, Notes};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;
 pub use packs::CatalogPack;

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// `PRAGMA application_id`: "hsmC".
 const APPLICATION_ID: i64 = 0x6873_6d43;
 /// `PRAGMA user_version`. Raised with every change of the schema.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A local copy of the catalogs of one store.

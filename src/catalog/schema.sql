@@ -21,6 +21,8 @@ CREATE TABLE node (
     head_hash BLOB,
     ack_gen INTEGER NOT NULL DEFAULT 0,
     open_session TEXT,
+    -- The segment in which it began.
+    open_seq INTEGER NOT NULL DEFAULT 0,
     written_ns INTEGER NOT NULL DEFAULT 0,
     fenced INTEGER NOT NULL DEFAULT 0,
     forgotten INTEGER NOT NULL DEFAULT 0,

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 pub(super) const STORE: StoreId = StoreId([1; 16]);
 pub(super) const NODE: NodeId = NodeId([2; 16]);
 
-fn content(number: u8) -> Content {
+pub(super) fn content(number: u8) -> Content {
     let piece = Piece { len: u64::from(number) + 1, chunk: Some(ChunkId([number; 32])) };
     Content::new([piece]).expect("a content")
 }
@@ -67,7 +67,7 @@ pub(super) fn pack(number: u8, chunks: &[u8]) -> Record {
     }))
 }
 
-fn apply(db: &mut CatalogDb, seq: u64, records: Vec<Record>) -> Result<Applied> {
+pub(super) fn apply(db: &mut CatalogDb, seq: u64, records: Vec<Record>) -> Result<Applied> {
     let header = SegmentHeader {
         store: STORE,
         node: NODE,

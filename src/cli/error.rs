@@ -28,6 +28,11 @@ pub enum Error {
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// Of one file that was asked for.
+    #[error("{} cannot be read whole", escaped_path(path))]
+    NotWhole { path: PathBuf, source: crate::site::fetch::FileError },
+    #[error(transparent)]
+    Export(#[from] crate::export::Error),
     #[error("the configuration has {} error(s)\n{}", .0.len(), listed(.0))]
     Config(Vec<ConfigError>),
     #[error("the policy has {} error(s)\n{}", .0.len(), listed(.0))]

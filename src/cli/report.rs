@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::escaped;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{adopt, manifest, recall, restore, state, store, tier, verify};
+use crate::{adopt, export, manifest, recall, restore, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
 
@@ -33,7 +33,11 @@ pub fn exit(error: &Error) -> Exit {
         {
             Exit::Interrupted
         }
-        Error::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Error::Output(source) | Error::Export(export::Error::Write { source })
+            if source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            Exit::Done
+        }
         _ => Exit::Failed,
     }
 }
@@ -135,6 +139,7 @@ pub fn hint(error: &Error) -> Option<String> {
             "hsm recall-guard in the foreground, to see why it does not start; its log says more"
                 .into()
         }
+        Error::NotWhole { .. } => "hsm verify --data, to see what the store really holds".into(),
         Error::Keeper(_) => "hsm doctor".into(),
         Error::Admission(_) => "mend [guard] in the configuration".into(),
         Error::Tier(error) => return tier_hint(error),

@@ -59,6 +59,11 @@ impl Ground {
         Ok(Self { config: Some(config), roots, foreign: false })
     }
 
+    /// These roots of the configured hsm.
+    pub fn of(config: Config, roots: Vec<RootRow>) -> Self {
+        Self { config: Some(config), roots, foreign: false }
+    }
+
     /// Runs `work` on the store; with the roots locked where there are any.
     pub fn with_site<T>(
         &self,
@@ -67,7 +72,21 @@ impl Ground {
         mode: Mode,
         work: impl FnOnce(&mut Site<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let Some(config) = &self.config else { return source.with_site(context, work) };
+        match &self.config {
+            Some(_) => self.with_own_site(context, mode, work),
+            None => source.with_site(context, work),
+        }
+    }
+
+    /// The same for what is about the configured hsm alone.
+    pub fn with_own_site<T>(
+        &self,
+        context: &Context,
+        mode: Mode,
+        work: impl FnOnce(&mut Site<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let what = || "this needs a configuration".to_owned();
+        let config = self.config.as_ref().ok_or_else(|| Error::NotInitialised(what()))?;
         let taken_in = mode == Mode::Stubs && !self.roots.is_empty();
         let catalog = if taken_in { Writing::Written } else { Writing::Untouched };
         with_site(context, config, &self.roots, catalog, work)
@@ -188,6 +207,25 @@ pub fn summary_line(stats: &RestoreStats, target: &Path) -> String {
         said.push("nothing to restore".to_owned());
     }
     format!("{}: {}", escaped_path(target), said.join(", "))
+}
+
+/// Adds what was done in one root to what was done in others.
+pub fn add(totals: &mut RestoreStats, more: &RestoreStats) {
+    let RestoreStats { files, bytes, stubs, stub_bytes, directories, others, links, .. } = more;
+    totals.files += files;
+    totals.bytes += bytes;
+    totals.stubs += stubs;
+    totals.stub_bytes += stub_bytes;
+    totals.directories += directories;
+    totals.others += others;
+    totals.links += links;
+    let RestoreStats { there, replaced, failed, sockets, devices, refused_attributes, .. } = more;
+    totals.there += there;
+    totals.replaced += replaced;
+    totals.failed += failed;
+    totals.sockets += sockets;
+    totals.devices += devices;
+    totals.refused_attributes += refused_attributes;
 }
 
 /// The figures of a summary.

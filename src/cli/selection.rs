@@ -147,6 +147,18 @@ pub fn read(
     Ok((node, db, own))
 }
 
+/// The catalog, in which this node's own log is whole.
+pub fn own_catalog(context: &Context, site: &Site<'_>) -> Result<CatalogDb, Error> {
+    let mut db = CatalogDb::open(&site.catalog_path(), site.store_id)?;
+    for (node, error) in logs::sync_what_can_be_read(&site.log_reader(), &mut db)? {
+        if node == site.node_id {
+            return Err(error.into());
+        }
+        tell_damage(context, node, error);
+    }
+    Ok(db)
+}
+
 fn tell_damage(context: &Context, node: NodeId, error: logs::Error) {
     let why = report::one_line(&error.into());
     let text = format!("the log of node {node} is damaged, files of others are not: {why}");

@@ -51,6 +51,9 @@ const GC: &str = r#"# What `hsm gc` keeps and when it stops. How many versions o
 # bytes are paid for to its end.
 # repack_below = "40%"
 # repack_cold = false
+# Where a store cannot refuse to replace an object (hsm doctor tells), two collectors
+# could not be told apart: say that this is the only server which runs hsm gc.
+# only_here = false
 
 "#;
 

@@ -6,14 +6,13 @@
 //! there keeps what it has, but for the time that a restore before had given it.
 
 use super::make::attributes;
-use super::walk::{Order, Walk};
 use super::{Error, FileError, Run};
 use crate::catalog::Version;
 use crate::manifest::FileRecord;
 use crate::os::plant::{Attributes, Planted};
 use crate::os::relpath::RelPath;
 use crate::os::stat::FileKind;
-use crate::site::Pick;
+use crate::site::{Order, Pick, Walk};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What is known of directories that no page of the second pass brings.

@@ -25,7 +25,6 @@ mod managed;
 pub mod mirror;
 mod target;
 mod told;
-mod walk;
 
 pub use error::{Error, FileError};
 pub use judge::{Difference, Existing, Step};
@@ -39,7 +38,7 @@ use crate::monitor::Phase;
 use crate::os::plant::Plantation;
 use crate::os::process;
 use crate::os::relpath::RelPath;
-use crate::site::{Catalog, Pick, Site, catalog};
+use crate::site::{Catalog, Order, Pick, Site, Walk, catalog};
 use crate::state::RootId;
 use crate::stub::MarkerSpace;
 use dirs::Directories;
@@ -50,7 +49,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::thread;
 use told::Refusals;
-use walk::{Order, Walk};
 
 /// Files in one batch of data...
 const DATA_FILES: usize = 512;

@@ -22,9 +22,11 @@ pub mod selection;
 pub mod snapshots;
 #[cfg(test)]
 mod snapshots_tests;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 mod told;
+mod walk;
 pub mod weight;
 
 pub use catalog::Catalog;
@@ -35,6 +37,7 @@ pub use packs::{ProvenPack, put_and_prove};
 pub use plans::Plans;
 pub use selection::{Pick, Selection};
 pub use told::Told;
+pub use walk::{Order, Walk};
 
 use crate::chunk::Protection;
 use crate::clock::Clock;

@@ -262,6 +262,8 @@ impl<'a> Committer<'a> {
         // What has a record by now needs no word of what was there before.
         self.gone(site)?;
         if self.log.has_begun() {
+            // Packs into which something was carried meanwhile.
+            self.commit(site)?;
             let closed = self.log.close(site)?;
             self.record(site, closed, &Batch::default())?;
         }

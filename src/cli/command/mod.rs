@@ -5,10 +5,12 @@
 //! returns an [`Outcome`], whose fields become the `summary` record.
 
 pub mod adopt;
+pub mod cat;
 pub mod demo;
 pub mod doctor;
 pub mod du;
 pub mod explain;
+pub mod export;
 pub mod find;
 pub mod generate;
 pub mod history;
@@ -30,6 +32,7 @@ pub mod snapshot;
 pub mod status;
 pub mod stub;
 pub mod tier;
+pub mod undelete;
 pub mod unpin;
 pub mod upload;
 pub mod verify;
@@ -79,6 +82,9 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Adopt(args) => adopt::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Pull(args) => pull::run(context, args),
+        Command::Undelete(args) => undelete::run(context, args),
+        Command::Cat(args) => cat::run(context, args),
+        Command::Export(args) => export::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Ls(args) => ls::run(context, args),
@@ -111,6 +117,9 @@ pub fn name(command: &Command) -> &'static str {
         Command::Adopt(_) => "adopt",
         Command::Restore(_) => "restore",
         Command::Pull(_) => "pull",
+        Command::Undelete(_) => "undelete",
+        Command::Cat(_) => "cat",
+        Command::Export(_) => "export",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
         Command::Ls(_) => "ls",

@@ -1,0 +1,3 @@
+//! Garbage collection (in the making).
+
+pub mod protocol;
