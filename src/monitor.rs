@@ -17,6 +17,8 @@ pub enum Phase {
     Stubbing,
     Recalling,
     Restoring,
+    Collecting,
+    Repacking,
     Verifying,
 }
 
@@ -29,6 +31,8 @@ impl Phase {
             Self::Stubbing => "stubbing",
             Self::Recalling => "recalling",
             Self::Restoring => "restoring",
+            Self::Collecting => "collecting",
+            Self::Repacking => "repacking",
             Self::Verifying => "verifying",
         }
     }

@@ -86,6 +86,7 @@ pub enum Command {
     History(command::history::HistoryArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
+    Gc(command::gc::GcArgs),
     Doctor(command::doctor::DoctorArgs),
     Policy(command::policy::PolicyArgs),
     Demo(command::demo::DemoArgs),

@@ -49,6 +49,8 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] crate::verify::Error),
     #[error(transparent)]
+    Collect(#[from] crate::gc::Error),
+    #[error(transparent)]
     Scan(#[from] crate::scan::Error),
     #[error(transparent)]
     Logs(#[from] crate::site::logs::Error),

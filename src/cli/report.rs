@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::escaped;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs};
-use crate::{adopt, manifest, recall, state, store, tier, verify};
+use crate::{adopt, gc, manifest, recall, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
 
@@ -27,10 +27,12 @@ pub fn exit(error: &Error) -> Exit {
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
         | Error::Verify(verify::Error::Store(error))
+        | Error::Collect(gc::Error::Store(error))
             if error.kind() == store::ErrorKind::Stopped =>
         {
             Exit::Interrupted
         }
+        Error::Collect(gc::Error::Logs(logs::Error::Stopped)) => Exit::Interrupted,
         Error::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         _ => Exit::Failed,
     }
@@ -104,11 +106,18 @@ pub fn hint(error: &Error) -> Option<String> {
         | Error::Tier(tier::Error::Store(error))
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
-        | Error::Verify(verify::Error::Store(error)) => return store_hint(error.kind()),
+        | Error::Verify(verify::Error::Store(error))
+        | Error::Collect(
+            gc::Error::Store(error)
+            | gc::Error::Logs(logs::Error::Store(error))
+            | gc::Error::Log(log::Error::Store(error)),
+        ) => return store_hint(error.kind()),
         Error::Tier(tier::Error::State(error))
         | Error::Recall(recall::Error::State(error))
         | Error::Adopt(adopt::Error::State(error))
-        | Error::Verify(verify::Error::State(error)) => return state_hint(error),
+        | Error::Verify(verify::Error::State(error))
+        | Error::Collect(gc::Error::State(error)) => return state_hint(error),
+        Error::Collect(error) => return collection_hint(error),
         Error::Tier(tier::Error::Guard(_)) | Error::Recall(recall::Error::Guard(_)) => {
             "the same command again when the recall guard runs; where it is at work nobody else \
              may change a stub"
@@ -160,6 +169,43 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
         }
         .into(),
     )
+}
+
+fn collection_hint(error: &gc::Error) -> Option<String> {
+    let hint = match error {
+        gc::Error::Root { doubt, .. } => match doubt {
+            gc::Doubt::Open(_) | gc::Doubt::OtherFileSystem { .. } | gc::Doubt::Empty { .. } => {
+                "mount the file system that belongs there, then hsm scan"
+            }
+            gc::Doubt::NeverScanned | gc::Doubt::Broken(_) | gc::Doubt::Old(_) => {
+                "hsm scan, until it ends without an error"
+            }
+        },
+        gc::Error::TooMuch { share, .. } => {
+            let pct = share.pct().ceil();
+            return Some(format!(
+                "hsm gc --dry-run, to see what would go; if that is right: hsm gc --confirm {pct}%"
+            ));
+        }
+        gc::Error::NoConditions => {
+            "only_here = true in [gc], if no other server ever runs hsm gc on this store"
+        }
+        gc::Error::ListsLate => "hsm doctor, which tries the store out again",
+        gc::Error::Clocks { .. } => "set the clock that is wrong",
+        gc::Error::Logs(error) if error.is_damage() => {
+            "put the object that is named back, from a backup or an older version of it in the \
+             store; nothing is deleted meanwhile"
+        }
+        gc::Error::OtherEnd { .. } => {
+            "hsm upload; if that says that another host wrote this log: hsm nodes renew"
+        }
+        gc::Error::Behind { .. } => "the same command again",
+        gc::Error::Log(log::Error::Fenced { .. }) => {
+            "hsm nodes renew, which makes this server a node of its own in the store"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn selection_hint(error: &Selection) -> Option<String> {
