@@ -97,11 +97,8 @@ impl StateDb {
             }
             // A DB without any session would take every run for its own.
             let session = open_session.unwrap_or("rebuilt");
-            tx.execute(
-                "INSERT INTO session (name, begun_ns) VALUES (?1, ?2)",
-                (session, now_ns),
-            )
-            .during(REBUILDING)?;
+            tx.execute("INSERT INTO session (name, begun_ns) VALUES (?1, ?2)", (session, now_ns))
+                .during(REBUILDING)?;
             if let Some(open) = open_session {
                 tx.execute(
                     "INSERT INTO setting (key, value) VALUES (?1, ?2)",
