@@ -55,6 +55,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "unpin" -d 'Give pinned or excluded paths back to the policy'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "gc" -d 'Delete from the store what nobody needs any more'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "policy" -d 'Check and show policies'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "demo" -d 'See it work on a small tree'
@@ -386,6 +387,16 @@ complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l json -d 'Write one JSO
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l confirm -d 'Go on although so much of the store would be deleted' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l store -d 'Look at this store without a configuration' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -s q -l quiet -d 'Print only the data asked for and errors'

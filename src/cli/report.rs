@@ -9,7 +9,7 @@ use super::output::escaped;
 use super::underneath;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{adopt, export, gc, manifest, recall, restore, state, store, tier, verify};
+use crate::{export, gc, manifest, recall, restore, state, store, tier};
 use std::error::Error as StdError;
 use std::io;
 
