@@ -76,6 +76,8 @@ pub enum Error {
     Log(#[from] log::Error),
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
+    #[error("read the catalog segment {key}")]
+    Segment { key: String, source: manifest::Error },
     #[error("{key} was written by another host, which has the same node id as this one")]
     OtherHost { key: String },
     #[error("this node was retired by node {by}: {key} ends its log")]

@@ -62,7 +62,8 @@ fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    let (header, records) = decode_segment(&bytes, site.protection)?;
+    let (header, records) = decode_segment(&bytes, site.protection)
+        .map_err(|source| Error::Segment { key: key.to_string(), source })?;
     check_is_ours(site, &key, &header, &records)?;
     let SegmentHeader { node, seq, prev, .. } = header;
     if node != site.node_id || seq != head.next_seq || prev != head.prev {
