@@ -241,3 +241,71 @@ fn a_pull_says_what_it_cannot_do() {
     let nowhere = Sandbox::empty();
     nowhere.hsm(["pull", &own, "--to", to]).exits(10);
 }
+
+/// What nobody needs goes at once, and in as few runs as may be.
+const IMPATIENT: &str = "[gc]\ngrace = \"0s\"\nsettle = \"0s\"\nmax_share = \"100%\"\n";
+
+fn configure(sandbox: &Sandbox, section: &str) {
+    let path = sandbox.config();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::write(&path, format!("{text}\n{section}")).expect("the configuration");
+}
+
+/// Each uploads what it has, deletes, mirrors the other and collects, all at once.
+#[test]
+fn two_nodes_upload_collect_and_pull_at_the_same_time() {
+    const ROUNDS: u64 = 4;
+    let first = Sandbox::new();
+    let second = neighbour(&first);
+    let both = [&first, &second];
+    for sandbox in both {
+        configure(sandbox, IMPATIENT);
+        sandbox.write("stays", &noise(50, 500_000));
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    for round in 0..ROUNDS {
+        for (number, sandbox) in both.iter().enumerate() {
+            let number = number as u64;
+            sandbox.write("own/changing", &noise(1000 + round * 2 + number, 400_000));
+            sandbox.write(&format!("own/{round}"), &noise(2000 + round, 300_000));
+            if round > 0 {
+                let gone = sandbox.tree().join(format!("own/{}", round - 1));
+                std::fs::remove_file(gone).expect("deleted");
+            }
+        }
+        let spawn = |sandbox: &Sandbox, args: &[&str]| {
+            sandbox.command(args.iter().copied()).spawn().expect("it starts")
+        };
+        let mut running = vec![];
+        for (sandbox, other) in [(&first, &second), (&second, &first)] {
+            let (node, to) = (node_of(other), mirror(sandbox));
+            let to = to.to_str().expect("text").to_owned();
+            let root = other.tree();
+            let root = root.to_str().expect("text").to_owned();
+            running.push((spawn(sandbox, &["tier", "--quiet"]), "tier"));
+            running.push((spawn(sandbox, &["gc", "--quiet"]), "gc"));
+            let pull = ["pull", &node, &root, "--strip-root", "--to", &to, "--quiet"];
+            running.push((spawn(sandbox, &pull), "pull"));
+        }
+        for (mut child, what) in running {
+            let code = child.wait().expect("it ends").code();
+            // One run at a time on one server; a mirror of a mirror has its own mind.
+            assert!(matches!(code, Some(0 | 1 | 3 | 11)), "{what} ended with {code:?}");
+        }
+    }
+    for sandbox in both {
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    for _ in 0..3 {
+        both.iter().for_each(|sandbox| drop(sandbox.hsm(["gc"]).succeeds()));
+    }
+    for (number, sandbox) in both.iter().enumerate() {
+        sandbox.hsm(["verify", "--data"]).succeeds();
+        sandbox.on("recall", &["-r"], &[""]).succeeds();
+        let last = 1000 + (ROUNDS - 1) * 2 + number as u64;
+        assert_eq!(sandbox.read("own/changing"), noise(last, 400_000));
+        assert_eq!(sandbox.read("stays"), noise(50, 500_000));
+    }
+    let url = first.store_url();
+    first.hsm(["verify", "--data", "--store", &url]).succeeds();
+}
