@@ -40,6 +40,9 @@ _hsm() {
             hsm,find)
                 cmd="hsm__subcmd__find"
                 ;;
+            hsm,gc)
+                cmd="hsm__subcmd__gc"
+                ;;
             hsm,history)
                 cmd="hsm__subcmd__history"
                 ;;
@@ -127,6 +130,9 @@ _hsm() {
             hsm__subcmd__snapshot,list)
                 cmd="hsm__subcmd__snapshot__subcmd__list"
                 ;;
+            hsm__subcmd__snapshot,restore)
+                cmd="hsm__subcmd__snapshot__subcmd__restore"
+                ;;
             hsm__subcmd__snapshot,seal)
                 cmd="hsm__subcmd__snapshot__subcmd__seal"
                 ;;
@@ -137,7 +143,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt restore pull undelete cat export verify status ls find du explain history snapshot nodes pin unpin doctor policy demo"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt restore pull undelete cat export verify status ls find du explain history snapshot nodes pin unpin gc doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -396,6 +402,40 @@ _hsm() {
                     return 0
                     ;;
                 --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__gc)
+            opts="-n -q -v -h --confirm --store --key-file --policy --dry-run --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -879,7 +919,7 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__snapshot)
-            opts="-q -v -h --json --quiet --verbose --config --help create list delete seal"
+            opts="-q -v -h --json --quiet --verbose --config --help create list restore delete seal"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -939,6 +979,48 @@ _hsm() {
                 return 0
             fi
             case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__snapshot__subcmd__restore)
+            opts="-n -q -v -h --to --stubs --strip-root --store --key-file --endpoint --region --path-style --node --dry-run --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -55,6 +55,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "unpin" -d 'Give pinned or excluded paths back to the policy'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "gc" -d 'Delete from the store what nobody needs any more'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "policy" -d 'Check and show policies'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "demo" -d 'See it work on a small tree'
@@ -277,15 +278,16 @@ complete -c hsm -n "__fish_hsm_using_subcommand history" -l json -d 'Write one J
 complete -c hsm -n "__fish_hsm_using_subcommand history" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand history" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -l json -d 'Write one JSON object per line; the last one is the summary'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -s q -l quiet -d 'Print only the data asked for and errors'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "create" -d 'Give what the store has now a name'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "list" -d 'List the snapshots of this server, or of all servers in the store'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "delete" -d 'Delete a snapshot'
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list delete seal" -f -a "seal" -d 'Keep a snapshot from being deleted before a date'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "create" -d 'Give what the store has now a name'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "list" -d 'List the snapshots of this server, or of all servers in the store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "restore" -d 'Bring back the files as a snapshot has them'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "delete" -d 'Delete a snapshot'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "seal" -d 'Keep a snapshot from being deleted before a date'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l if-changed -d 'Make none where nothing has changed since the newest one'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -305,6 +307,21 @@ complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcom
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l to -d 'Restore below this directory, which is made if it is missing' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l stubs -d 'Make stubs: all metadata now, the data on demand'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l strip-root -d 'Leave out the root\'s own path: its files come directly into --to'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l json -d 'Write one JSON object per line; the last one is the summary'
@@ -370,6 +387,16 @@ complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l json -d 'Write one JSO
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l confirm -d 'Go on although so much of the store would be deleted' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l store -d 'Look at this store without a configuration' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -s q -l quiet -d 'Print only the data asked for and errors'

@@ -164,6 +164,11 @@ fn a_snapshot_is_made_listed_sealed_and_deleted() {
     sandbox.hsm(["tier"]).succeeds();
     assert_eq!(sandbox.hsm(again).succeeds().summary()["files"], 2);
     assert_eq!(snapshots(&sandbox), ["first", "second"]);
+    let out = sandbox.path("out");
+    let restore = ["snapshot", "restore", "first", "--strip-root", "--to"].map(OsStr::new);
+    sandbox.hsm(restore.into_iter().chain([out.as_os_str()])).succeeds();
+    assert_eq!(fs::read(out.join("a")).unwrap(), noise(1, 100_000));
+    assert!(!out.join("b").exists(), "it came later");
 
     sandbox.hsm(["snapshot", "seal", "first", "--until", "2001-01-01"]).exits(1);
     sandbox.hsm(["snapshot", "seal", "third", "--until", "now+1d"]).exits(1).complains(&["third"]);

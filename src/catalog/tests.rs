@@ -245,7 +245,7 @@ proptest! {
         let root = &db.roots(Some(NODE)).expect("roots");
         for (index, model) in points.iter().enumerate().filter(|_| !root.is_empty()) {
             let sight = Sight::At(Point::Seq(index as u64 + 1));
-            let names = paged(&mut |after| db.tree_page(&root[0], sight, b"", after, 2));
+            let names = paged(|after| db.tree_page(&root[0], sight, b"", after, 2));
             prop_assert_eq!(names, model.keys().cloned().collect::<Vec<_>>());
         }
     }
@@ -262,7 +262,7 @@ fn name_of(version: &Version) -> String {
 }
 
 /// All pages of two, one after the other.
-fn paged(next: &mut dyn FnMut(Option<&[u8]>) -> Result<Vec<Version>>) -> Vec<String> {
+fn paged(mut next: impl FnMut(Option<&[u8]>) -> Result<Vec<Version>>) -> Vec<String> {
     let mut names: Vec<String> = vec![];
     loop {
         let last = names.last().cloned();
@@ -282,15 +282,14 @@ fn pages_are_the_tree_and_backwards_each_directory_comes_behind_what_is_in_it() 
     apply(&mut db, 1, dirs.into_iter().chain(files).collect()).expect("entered");
     apply(&mut db, 2, vec![gone("a/f"), gone("a/b/c/f"), gone("a/b/c")]).expect("entered");
     let root = &db.roots(None).expect("roots")[0];
-    let forwards = |sight, under: &str| {
-        paged(&mut |after| db.tree_page(root, sight, under.as_bytes(), after, 2))
-    };
+    let forwards =
+        |sight, under: &str| paged(|after| db.tree_page(root, sight, under.as_bytes(), after, 2));
     let all = ["", "a", "a-b", "a-b/x", "a/b", "a/b.f", "a0", "f"];
     assert_eq!(forwards(Sight::At(Point::Now), ""), all);
     assert_eq!(forwards(Sight::At(Point::Seq(1)), "a/b"), ["a/b", "a/b/c", "a/b/c/f"]);
     assert_eq!(forwards(Sight::Last, "a"), ["a", "a/b", "a/b.f", "a/b/c", "a/b/c/f", "a/f"]);
     let backwards = |sight, under: &str| {
-        paged(&mut |before| db.directories_backwards(root, sight, under.as_bytes(), before, 2))
+        paged(|before| db.directories_backwards(root, sight, under.as_bytes(), before, 2))
     };
     assert_eq!(backwards(Sight::At(Point::Now), ""), ["a0", "a/b", "a-b", "a", ""]);
     assert_eq!(backwards(Sight::At(Point::Seq(1)), "a"), ["a/b/c", "a/b", "a"]);

@@ -93,6 +93,7 @@ pub enum Command {
     Nodes(command::nodes::NodesArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
+    Gc(command::gc::GcArgs),
     Doctor(command::doctor::DoctorArgs),
     Policy(command::policy::PolicyArgs),
     Demo(command::demo::DemoArgs),

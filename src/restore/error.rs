@@ -31,7 +31,7 @@ pub enum Error {
     )]
     NoSpace { path: PathBuf, needed_bytes: u64, available_bytes: u64 },
     #[error("there is no room for {}", path.display())]
-    Full { path: PathBuf, source: FileError },
+    Full { path: PathBuf, source: Box<FileError> },
     #[error("flush {}", path.display())]
     Flush { path: PathBuf, source: io::Error },
 }

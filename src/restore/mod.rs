@@ -511,7 +511,7 @@ impl<'r, 's> Run<'r, 's> {
     /// One file's failure never stops a run, but no room is no room for all.
     fn fail_at(&mut self, path: PathBuf, error: FileError) -> Result<(), Error> {
         if error.is_full() {
-            return Err(Error::Full { path, source: error });
+            return Err(Error::Full { path, source: Box::new(error) });
         }
         self.stats.failed += 1;
         self.site.monitor.file_failed(&path, "restore", &error);

@@ -1,6 +1,7 @@
 //! `hsm snapshot`: names for what the store has at a moment.
 
 use super::Outcome;
+use super::restore::{self, RestoreArgs};
 use crate::catalog::CatalogDb;
 use crate::cli::args::DryRun;
 use crate::cli::context::Context;
@@ -8,7 +9,7 @@ use crate::cli::error::Error;
 use crate::cli::opened::{Catalog, with_site};
 use crate::cli::output::escaped;
 use crate::cli::report;
-use crate::cli::selection::Source;
+use crate::cli::selection::{AsOf, Source};
 use crate::cli::table::{Align, Table};
 use crate::monitor::Monitor;
 use crate::site::selection::choose_node;
@@ -17,13 +18,14 @@ use crate::tier::recover::recover_store;
 use crate::units;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   hsm tier && hsm snapshot create \"daily $(date +%F)\" --if-changed
   hsm snapshot list
   hsm snapshot seal \"year end 2026\" --until 2037-01-01
-  hsm restore --snapshot \"year end 2026\" --to /mnt/check
+  hsm snapshot restore \"year end 2026\" --to /mnt/check
   hsm snapshot delete \"daily 2026-01-31\"";
 
 /// Name what the store has at a moment, and keep it
@@ -63,6 +65,28 @@ pub enum SnapshotCommand {
         #[command(flatten)]
         source: Source,
     },
+    /// Bring back the files as a snapshot has them
+    ///
+    /// The same as `hsm restore --snapshot NAME`, which has more options.
+    Restore {
+        name: String,
+        /// Files or directories, by their absolute paths on their server [default: all]
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Restore below this directory, which is made if it is missing
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Make stubs: all metadata now, the data on demand
+        #[arg(long)]
+        stubs: bool,
+        /// Leave out the root's own path: its files come directly into --to
+        #[arg(long)]
+        strip_root: bool,
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        dry_run: DryRun,
+    },
     /// Delete a snapshot
     ///
     /// Deletes a name. What only this snapshot kept is collected by `hsm gc`.
@@ -93,6 +117,21 @@ pub fn run(context: &Context, args: &SnapshotArgs) -> Result<Outcome, Error> {
         }
         SnapshotCommand::List { all, source } => {
             source.with_site(context, |site| list(context, site, *all, source))
+        }
+        SnapshotCommand::Restore { name, paths, to, stubs, strip_root, source, dry_run } => {
+            let snapshot = Some(name.clone());
+            let args = RestoreArgs {
+                paths: paths.clone(),
+                to: to.clone(),
+                source: source.clone(),
+                as_of: AsOf { snapshot, ..AsOf::default() },
+                stubs: *stubs,
+                data: !stubs,
+                overwrite: None,
+                strip_root: *strip_root,
+                dry_run: dry_run.clone(),
+            };
+            restore::run(context, &args)
         }
         SnapshotCommand::Delete { name, dry_run } => delete(context, name, dry_run.dry_run),
         SnapshotCommand::Seal { name, until, dry_run } => {
