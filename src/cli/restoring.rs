@@ -20,6 +20,7 @@ use crate::restore::{
 };
 use crate::site::{Catalog, Pick, Site};
 use crate::state::RootRow;
+use crate::tier::rescan::open_root;
 use crate::tier::taking_in::{self, TakenIn};
 use crate::units::format_size;
 use serde_json::json;
@@ -49,7 +50,7 @@ impl Ground {
         if !context::state_file(&config.state_dir).try_exists().unwrap_or(true) {
             return Ok(nothing());
         }
-        let dir = target.full(target.prefix());
+        let dir = target.dir();
         let touches = |root: &RootRow| root.path.starts_with(&dir) || dir.starts_with(&root.path);
         let mut roots = context.state_read_only(&config)?.roots()?;
         roots.retain(touches);
@@ -94,7 +95,7 @@ impl Ground {
 
     /// Refuses stubs that nobody could recall.
     pub fn allow_stubs(&self, target: &Target, picks: &[Pick], url: &str) -> Result<(), Error> {
-        let dir = target.full(target.prefix());
+        let dir = target.dir();
         if self.foreign {
             return Err(Error::refused(
                 format!("{} is in a root of the configured store", escaped_path(&dir)),
@@ -128,17 +129,46 @@ impl Ground {
         options: Options,
     ) -> Result<RestoreStats, Error> {
         let stubs = options.mode == Mode::Stubs;
-        let managed = self.managed(target, options);
         let Some(config) = self.config.as_ref().filter(|_| stubs && !self.roots.is_empty()) else {
-            return Ok(restore::run(site, catalog, picks, target, managed)?);
+            return self.by_roots(site, catalog, picks, target, &options);
         };
         let taking_in = taking_in::announce(site)?;
-        let restored = restore::run(site, catalog, picks, target, managed);
+        let restored = self.by_roots(site, catalog, picks, target, &options);
         let places = self.taken_in(target, picks);
         let taken = taking_in.finish(site, &places, &own_places(config));
         let stats = restored?;
         taken?;
         Ok(stats)
+    }
+
+    /// What lies in a managed root is made by the way into it that no guard sees.
+    fn by_roots(
+        &self,
+        site: &mut Site<'_>,
+        catalog: &mut Catalog,
+        picks: &[Pick],
+        target: &mut Target,
+        options: &Options,
+    ) -> Result<RestoreStats, Error> {
+        let (mut rest, mut totals) = (picks.to_vec(), RestoreStats::default());
+        for row in &self.roots {
+            let inside = |pick: &Pick| {
+                let place = target.place(&pick.root.path, &pick.under).ok();
+                place.is_some_and(|place| target.full(&place).starts_with(&row.path))
+            };
+            let (here, elsewhere): (Vec<Pick>, Vec<Pick>) = rest.into_iter().partition(inside);
+            rest = elsewhere;
+            if !here.is_empty() {
+                let mut target = target.within(&open_root(row)?)?;
+                let options = self.managed(&target, options.clone());
+                add(&mut totals, &restore::run(site, catalog, &here, &mut target, options)?);
+            }
+        }
+        if !rest.is_empty() {
+            let options = self.managed(target, options.clone());
+            add(&mut totals, &restore::run(site, catalog, &rest, target, options)?);
+        }
+        Ok(totals)
     }
 
     fn managed(&self, target: &Target, options: Options) -> Options {

@@ -12,6 +12,7 @@ use crate::os::stat::{FileKind, Stat};
 use crate::units::format_time;
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 
 /// A directory with more names is not listed.
 const MOST_NAMES: usize = 200_000;
@@ -32,9 +33,19 @@ pub enum Existing {
 /// In what way something that is there is not the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    Kind { found: FileKind },
-    Size { found: u64, recorded: u64 },
-    Mtime { found_ns: i64, recorded_ns: i64 },
+    Kind {
+        found: FileKind,
+    },
+    /// Something above it is no directory, or a link.
+    Above,
+    Size {
+        found: u64,
+        recorded: u64,
+    },
+    Mtime {
+        found_ns: i64,
+        recorded_ns: i64,
+    },
     Target,
     Device,
 }
@@ -43,6 +54,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind { found } => write!(f, "it is a {}", found.as_str()),
+            Self::Above => f.write_str("what is above it is no directory"),
             Self::Size { found, recorded } => {
                 write!(f, "it has {found} bytes, the version has {recorded}")
             }
@@ -129,7 +141,7 @@ impl Judge {
         let found = match known_missing {
             true => None,
             false => {
-                plantation.list(&dir, MOST_NAMES, self.litter_before_ns).map_err(FileError::Look)?
+                plantation.list(&dir, MOST_NAMES, self.litter_before_ns).map_err(look_error)?
             }
         };
         let mtime_ns = found.as_ref().map(|found| found.stat.mtime_ns);
@@ -166,7 +178,7 @@ impl Judge {
         if self.listed.last().is_some_and(|dir| !dir.may_have(path)) {
             return Ok(Step::Make);
         }
-        let Some(found) = plantation.lookup(path).map_err(FileError::Look)? else {
+        let Some(found) = plantation.lookup(path).map_err(look_error)? else {
             return Ok(Step::Make);
         };
         if self.existing == Existing::Leave {
@@ -225,6 +237,14 @@ fn is_replaceable(record: &FileRecord, stat: &Stat) -> bool {
 /// Nobody has changed what came here as this version.
 pub fn is_untouched(version: &FileRecord, found: &Found, target: Option<&[u8]>) -> bool {
     difference(version, &found.stat, target).is_none()
+}
+
+fn look_error(error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::NotADirectory => FileError::Differs(Difference::Above),
+        _ if error.raw_os_error() == Some(libc::ELOOP) => FileError::Differs(Difference::Above),
+        _ => FileError::Look(error),
+    }
 }
 
 /// How what is there differs from the version, if it does: in its type, a file in

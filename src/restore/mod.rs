@@ -287,6 +287,7 @@ impl<'r, 's> Run<'r, 's> {
         };
         let step = match self.decide(pick, &path, &version)? {
             Ok(step) => step,
+            Err(FileError::Differs(difference)) => Step::Differs(difference),
             Err(error) => return self.fail(&path, error),
         };
         if let Some(hear) = hear {
@@ -499,8 +500,7 @@ impl<'r, 's> Run<'r, 's> {
     fn flush(&mut self) -> Result<(), Error> {
         self.unflushed = 0;
         let flushed = crate::fault::effect("restore.flush").and_then(|()| self.disks.flush());
-        let path = || self.target.full(self.target.prefix());
-        flushed.map_err(|source| Error::Flush { path: path(), source })
+        flushed.map_err(|source| Error::Flush { path: self.target.dir(), source })
     }
 
     fn fail(&mut self, path: &RelPath, error: FileError) -> Result<(), Error> {
