@@ -1,6 +1,14 @@
 //! Servers that share a store, and what a collection is asked for.
 
 use crate::support::Sandbox;
+use hsm::chunk::Protection;
+use hsm::clock::Clock;
+use hsm::errand::Errand;
+use hsm::manifest::Record;
+use hsm::monitor::{Silent, Stop};
+use hsm::site::{Leases, Site};
+use hsm::state::StateDb;
+use hsm::store::{Store, StoreOptions};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -75,5 +83,47 @@ pub fn all_is_there(sandbox: &Sandbox) {
 
 /// Nanoseconds since the epoch, so many days from now, for `HSM_TEST_NOW`.
 pub fn in_days(days: i64) -> String {
-    (hsm::clock::Clock::system().now_ns() + days * 86_400_000_000_000).to_string()
+    (Clock::system().now_ns() + days * 86_400_000_000_000).to_string()
+}
+
+/// The library at work as the program would be, on the sandbox's store or on one
+/// that a test has put around it.
+pub fn in_process<T>(
+    sandbox: &Sandbox,
+    store: Option<&dyn Store>,
+    work: impl FnOnce(&mut Site<'_>) -> T,
+) -> T {
+    let state = StateDb::open(&sandbox.state_db()).expect("the state DB");
+    let found = state.setting("store.capabilities").expect("asked").expect("it was tried out");
+    let config = std::fs::read_to_string(sandbox.config()).expect("the configuration");
+    let url = config.lines().find_map(|line| line.strip_prefix("url = ")).expect("a URL");
+    let opened = hsm::store::open(&StoreOptions::new(url.trim_matches('"'))).expect("the store");
+    let stop = Stop::new();
+    work(&mut Site {
+        store_id: state.store_id(),
+        node_id: state.node_id(),
+        state_path: sandbox.state_db(),
+        state,
+        store: store.unwrap_or(&*opened),
+        capabilities: serde_json::from_str(&found).expect("what it was found to do"),
+        protection: &Protection::Plain,
+        monitor: &Silent,
+        errand: Errand::new(stop.clone()),
+        stop,
+        clock: Clock::system(),
+        workers: 2,
+        memory_bytes: 128 << 20,
+        connections: 2,
+        custody: &Leases,
+        guard: None,
+    })
+}
+
+/// A name for all that the log has.
+pub fn snapshot_of_log(sandbox: &Sandbox, name: &str) {
+    in_process(sandbox, None, |site| {
+        let seq = site.state.log_head().expect("the head of the log").next_seq - 1;
+        let record = Record::Snapshot { name: name.to_owned(), seq, at_ns: site.clock.now_ns() };
+        hsm::site::log::write_records(site, &[record]).expect("written");
+    });
 }
