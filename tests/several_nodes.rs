@@ -3,7 +3,8 @@
 
 mod support;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use support::Sandbox;
 use support::snapshot::{assert_same, digest, snapshot};
 use support::trees::{noise, ordinary};
@@ -18,6 +19,12 @@ fn neighbour(first: &Sandbox) -> Sandbox {
 fn sent(sandbox: &Sandbox) -> u64 {
     let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
     summary["sent_bytes"].as_u64().expect("a number")
+}
+
+fn pack_files(store: &Path) -> BTreeSet<PathBuf> {
+    let entries = walkdir::WalkDir::new(store.join("packs")).into_iter();
+    let entries = entries.map(|entry| entry.expect("a readable store"));
+    entries.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
 }
 
 /// Bytes of all packs.
@@ -302,4 +309,45 @@ fn two_nodes_upload_collect_and_pull_at_the_same_time() {
     let names = ends.map(|entry| entry.expect("an entry").file_name());
     let ended = names.filter(|name| name.to_string_lossy().ends_with(".done"));
     assert!(ended.count() > 0, "nothing was ever collected");
+}
+
+#[test]
+fn what_an_unfinished_pull_brought_follows_its_origin_all_the_same() {
+    let first = Sandbox::new();
+    first.write("changed", &noise(1, 20_000));
+    first.write("gone/file", &noise(2, 20_000));
+    first.write("type", &noise(3, 20_000));
+    first.hsm(["tier"]).succeeds();
+    let before = pack_files(&first.store());
+    first.write("lost", &noise(4, 20_000));
+    first.hsm(["tier"]).succeeds();
+    let lost: Vec<_> = pack_files(&first.store()).difference(&before).cloned().collect();
+    let [lost] = lost.as_slice() else { panic!("{lost:?}") };
+    let away = first.path("away");
+    std::fs::rename(lost, &away).expect("lost");
+
+    let second = neighbour(&first);
+    let told = pull(&second, &first, &["--data"]).exits(3).summary();
+    assert_eq!(told["restored_files"], 3, "{told}");
+    first.on("recall", &[], &["changed", "type"]).succeeds();
+    first.write("changed", b"another");
+    std::fs::remove_dir_all(first.tree().join("gone")).expect("deleted");
+    std::fs::remove_file(first.tree().join("type")).expect("deleted");
+    first.write("type/now", b"a directory");
+    first.hsm(["tier"]).succeeds();
+    let mut killed = second.command(["pull", &node_of(&first), "--strip-root", "--data"]);
+    killed.arg("--to").arg(mirror(&second));
+    killed.env("HSM_FAULT_ABORT", "restore.directories-described");
+    assert!(!killed.output().expect("it runs").status.success());
+    assert!(!mirror(&second).join("gone").exists());
+    assert_eq!(std::fs::read(mirror(&second).join("changed")).expect("brought"), b"another");
+
+    // What the killed one brought goes on, too, and so does what it left out.
+    first.write("changed", b"once more");
+    std::fs::remove_dir_all(first.tree().join("type")).expect("deleted");
+    first.hsm(["tier"]).succeeds();
+    std::fs::rename(&away, lost).expect("found");
+    pull(&second, &first, &["--data"]).succeeds();
+    first.on("recall", &["-r"], &[""]).succeeds();
+    assert_same(&snapshot(&first.tree()), &snapshot(&mirror(&second)));
 }

@@ -8,7 +8,7 @@
 
 use super::context::{self, Context};
 use super::error::Error;
-use super::job::own_places;
+use super::job::{own_places, store_dir};
 use super::opened::{Catalog as Writing, with_site};
 use super::output::{Name, escaped_path};
 use super::selection::Source;
@@ -24,7 +24,7 @@ use crate::tier::rescan::open_root;
 use crate::tier::taking_in::{self, TakenIn};
 use crate::units::format_size;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where a restore goes.
 pub struct Ground {
@@ -40,7 +40,13 @@ impl Ground {
     /// Looks at the configuration, where there is one.
     pub fn survey(context: &Context, source: &Source, target: &Target) -> Result<Self, Error> {
         let nothing = || Self { config: None, roots: vec![], foreign: false };
-        let config = match context.config() {
+        let found = context.config();
+        let own = found.as_ref().map(own_places).unwrap_or_default();
+        refuse_own_places(
+            target,
+            own.into_iter().chain(source.store.as_deref().and_then(store_dir)),
+        )?;
+        let config = match found {
             Ok(config) => config,
             Err(Error::NotInitialised(_)) => return Ok(nothing()),
             // Whoever names a store needs no configuration, not even a good one.
@@ -52,7 +58,12 @@ impl Ground {
         }
         let dir = target.dir();
         let touches = |root: &RootRow| root.path.starts_with(&dir) || dir.starts_with(&root.path);
-        let mut roots = context.state_read_only(&config)?.roots()?;
+        let mut roots = match context.state_read_only(&config).and_then(|db| Ok(db.roots()?)) {
+            Ok(roots) => roots,
+            // Nor a state DB that is whole, or one that its user may read.
+            Err(_) if source.store.is_some() => return Ok(nothing()),
+            Err(error) => return Err(error),
+        };
         roots.retain(touches);
         if source.store.as_ref().is_some_and(|url| *url != config.store.url) {
             return Ok(Self { foreign: !roots.is_empty(), ..nothing() });
@@ -193,6 +204,18 @@ impl Ground {
         };
         self.roots.iter().map(of_root).collect()
     }
+}
+
+/// Files of others do not belong among the objects of a store, nor beside a state DB.
+fn refuse_own_places(target: &Target, own: impl Iterator<Item = PathBuf>) -> Result<(), Error> {
+    let dir = target.dir();
+    for place in own {
+        if dir.starts_with(place.canonicalize().unwrap_or(place)) {
+            let what = format!("{} is in hsm's own store or state directory", escaped_path(&dir));
+            return Err(Error::refused(what, "another directory for --to"));
+        }
+    }
+    Ok(())
 }
 
 /// What a plan says of one path.

@@ -79,8 +79,8 @@ pub enum Step {
     Differs(Difference),
 }
 
-/// What a mirror had brought to the path at hand, if this is one.
-pub type Before<'a> = dyn FnMut() -> Option<FileRecord> + 'a;
+/// What a mirror may have brought to the path at hand, if this is one.
+pub type Before<'a> = dyn FnMut() -> Vec<FileRecord> + 'a;
 
 /// Decides path after path, in path order.
 pub struct Judge {
@@ -191,9 +191,9 @@ impl Judge {
         let Some(difference) = difference(record, &found.stat, target.as_deref()) else {
             return Ok(Step::There(Some(found)));
         };
-        let untouched = |before: FileRecord| is_untouched(&before, &found, target.as_deref());
+        let untouched = |before: &FileRecord| is_untouched(before, &found, target.as_deref());
         let may_replace = self.may_replace(record, &found.stat)
-            || (is_replaceable(record, &found.stat) && before().is_some_and(untouched));
+            || (is_replaceable(record, &found.stat) && before().iter().any(untouched));
         if may_replace {
             tracing::debug!(path = %path, %difference, "replaced");
             return Ok(Step::Replace(found.stat));

@@ -103,7 +103,7 @@ pub fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome, Error> {
             sight: Sight::At(selection.point),
             lost_of: None,
             managed: vec![],
-            mirrored: None,
+            mirrored: vec![],
         };
         say_which(context, &selection)?;
         if !dry_run {

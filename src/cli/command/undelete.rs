@@ -79,7 +79,7 @@ pub fn run(context: &Context, args: &UndeleteArgs) -> Result<Outcome, Error> {
                 sight: Sight::Last,
                 lost_of: Some(row.id),
                 managed: vec![],
-                mirrored: None,
+                mirrored: vec![],
             };
             let catalog = &mut catalog;
             let stats = match looks {
