@@ -153,6 +153,11 @@ impl Ground {
         options: Options,
     ) -> Result<RestoreStats, Error> {
         let stubs = options.mode == Mode::Stubs;
+        if stubs && site.guard.is_none() {
+            let text = "no guard is at work here: what opens one of these stubs before hsm recall \
+                        reads zeros";
+            site.monitor.notice(text);
+        }
         let Some(config) = self.config.as_ref().filter(|_| stubs && !self.roots.is_empty()) else {
             return self.by_roots(site, catalog, picks, target, &options);
         };
