@@ -241,3 +241,65 @@ fn a_pull_says_what_it_cannot_do() {
     let nowhere = Sandbox::empty();
     nowhere.hsm(["pull", &own, "--to", to]).exits(10);
 }
+
+/// What nobody needs goes at once, and in as few runs as may be.
+const IMPATIENT: &str = "[gc]\ngrace = \"0s\"\nsettle = \"0s\"\nmax_share = \"100%\"\n";
+
+fn configure(sandbox: &Sandbox, section: &str) {
+    let path = sandbox.config();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::write(&path, format!("{text}\n{section}")).expect("the configuration");
+}
+
+/// Each uploads what it has, deletes, mirrors the other and collects, all at once.
+#[test]
+fn two_nodes_upload_collect_and_pull_at_the_same_time() {
+    const ROUNDS: u64 = 4;
+    let first = Sandbox::new();
+    let second = neighbour(&first);
+    let both = [&first, &second];
+    for sandbox in both {
+        configure(sandbox, IMPATIENT);
+        sandbox.write("stays", &noise(50, 500_000));
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    let one = |sandbox: &Sandbox, other: &Sandbox, number: u64| {
+        for round in 0..ROUNDS {
+            sandbox.write("own/changing", &noise(1000 + round * 2 + number, 400_000));
+            sandbox.write(&format!("own/{round}"), &noise(2000 + round, 300_000));
+            if round > 0 {
+                let gone = sandbox.tree().join(format!("own/{}", round - 1));
+                std::fs::remove_file(gone).expect("deleted");
+            }
+            sandbox.hsm(["tier"]).succeeds();
+            let root = other.tree();
+            // What the other node mirrors comes along, and what it deletes meanwhile.
+            let told = pull(sandbox, other, &[root.to_str().expect("text")]);
+            assert!(matches!(told.code(), 0 | 3), "{}", told.stderr());
+            sandbox.hsm(["gc"]).succeeds();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| one(&first, &second, 0));
+        scope.spawn(|| one(&second, &first, 1));
+    });
+    for sandbox in both {
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    for _ in 0..3 {
+        both.iter().for_each(|sandbox| drop(sandbox.hsm(["gc"]).succeeds()));
+    }
+    for (number, sandbox) in both.iter().enumerate() {
+        sandbox.hsm(["verify", "--data"]).succeeds();
+        sandbox.on("recall", &["-r"], &[""]).succeeds();
+        let last = 1000 + (ROUNDS - 1) * 2 + number as u64;
+        assert_eq!(sandbox.read("own/changing"), noise(last, 400_000));
+        assert_eq!(sandbox.read("stays"), noise(50, 500_000));
+    }
+    let url = first.store_url();
+    first.hsm(["verify", "--data", "--store", &url]).succeeds();
+    let ends = std::fs::read_dir(first.store().join("gc")).expect("plans and ends");
+    let names = ends.map(|entry| entry.expect("an entry").file_name());
+    let ended = names.filter(|name| name.to_string_lossy().ends_with(".done"));
+    assert!(ended.count() > 0, "nothing was ever collected");
+}

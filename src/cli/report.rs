@@ -138,6 +138,10 @@ pub fn hint(error: &Error) -> Option<String> {
     })
 }
 
+/// Of an object of a log.
+const PUT_BACK: &str = "put the object that is named back, from a backup of the store or an older \
+                        version of the object; nothing is deleted meanwhile";
+
 fn tier_hint(error: &tier::Error) -> Option<String> {
     use tier::Error as Tier;
     Some(
@@ -161,6 +165,7 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
             | Tier::Retired { .. } => {
                 "hsm nodes renew, which makes this server a node of its own in the store"
             }
+            Tier::Catalog(error) if error.is_damage() => PUT_BACK,
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
             _ => return None,
@@ -218,10 +223,7 @@ fn collection_hint(error: &gc::Error) -> Option<String> {
         }
         gc::Error::ListsLate => "hsm doctor, which tries the store out again",
         gc::Error::Clocks { .. } => "set the clock that is wrong",
-        gc::Error::Logs(error) if error.is_damage() => {
-            "put the object that is named back, from a backup or an older version of it in the \
-             store; nothing is deleted meanwhile"
-        }
+        gc::Error::Logs(error) if error.is_damage() => PUT_BACK,
         gc::Error::OtherEnd { .. } => {
             "hsm upload; if that says that another host wrote this log: hsm nodes renew"
         }

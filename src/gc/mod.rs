@@ -8,7 +8,7 @@
 //!
 //! [`sweep`] ends the plan of an earlier run, [`round`] is a new one: [`expire`] says
 //! which versions are needed no more, [`survey`] sorts the packs by what the catalog
-//! has marked as needed, [`repack`] writes anew what is mostly dead, [`breaker`] stops
+//! has marked as needed, [`repack`] writes anew what is mostly dead ([`sparse`]), [`breaker`] stops
 //! an unusual round, [`proof`] reads the other copy before one of two is given up, and
 //! [`standing`] makes sure that this node knows what it has.
 //!
@@ -24,6 +24,7 @@ mod proof;
 pub mod protocol;
 mod repack;
 mod round;
+mod sparse;
 mod standing;
 mod survey;
 mod sweep;
@@ -31,8 +32,9 @@ mod sweep;
 pub use pending::Waiting;
 pub use preview::{PendingPlan, Preview, preview};
 pub use round::Round;
+pub use sparse::Sparse;
 pub use standing::Doubt;
-pub use survey::{Doomed, Sparse, Survey};
+pub use survey::{Doomed, Survey};
 pub use sweep::Swept;
 
 use crate::catalog::{self, CatalogDb};

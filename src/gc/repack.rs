@@ -5,7 +5,7 @@
 //! leaves packs that the state DB knows and that the next segment names.
 
 use super::Error;
-use super::survey::Sparse;
+use super::sparse::Sparse;
 use crate::catalog::Marked;
 use crate::ids::PackId;
 use crate::monitor::Phase;

@@ -2,10 +2,10 @@
 //! dead, and what lies about. Nothing is written.
 
 use super::expire::{Keep, Times, ending};
+use super::sparse::{Sieve, Sparse};
 use super::{Error, Options, breaker::Share};
-use crate::catalog::{Life, LoosePack, Marked, MarkedPack, Marking, Span};
-use crate::chunk::{HEADER_LEN, PACK_HEADER_LEN, TRAILER_LEN};
-use crate::ids::{NodeId, PackId};
+use crate::catalog::{Life, LoosePack, Marked, Marking, Span};
+use crate::ids::PackId;
 use crate::manifest::{Name, Record, collection};
 use crate::site::Site;
 use std::ffi::OsStr;
@@ -16,16 +16,6 @@ use std::path::Path;
 /// Versions that end in one round at most; the others do in the next.
 const MOST_ENDING: usize = 2_000_000;
 
-/// Of what a chunk takes in its pack beside its bytes: its header, its line in the
-/// index (docs/FORMATS.md 3).
-const CHUNK_EXTRA_BYTES: u64 = HEADER_LEN as u64 + 52;
-const PACK_EXTRA_BYTES: u64 = (PACK_HEADER_LEN + TRAILER_LEN) as u64;
-
-/// Old bytes in these classes are paid for to the end of a minimum duration, however
-/// early they go.
-const COLD_CLASSES: [&str; 5] =
-    ["STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
-
 /// A pack that nothing is needed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Doomed {
@@ -34,17 +24,6 @@ pub struct Doomed {
     pub bytes: u64,
     /// Something in it is needed, and another pack holds it.
     pub is_double: bool,
-}
-
-/// A pack of which so little is needed that it pays to write that anew.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sparse {
-    pub id: PackId,
-    pub class: Option<String>,
-    pub bytes: u64,
-    pub held_bytes: u64,
-    /// Of its bytes, those in use.
-    pub share_pct: f64,
 }
 
 /// What a round finds.
@@ -127,6 +106,7 @@ pub fn survey(
     common_now_ns: i64,
 ) -> Result<Survey, Error> {
     let mut survey = Survey::default();
+    let mut sieve = Sieve::new(site.node_id, options.section);
     marked.packs(&mut |pack| {
         let bytes = pack.stored_bytes.unwrap_or(0);
         survey.total_packs += u64::from(pack.stored_bytes.is_some());
@@ -134,18 +114,12 @@ pub fn survey(
         if pack.held_chunks == 0 && !pack.in_session {
             let is_double = pack.live_chunks > 0;
             survey.doomed.push(Doomed { id: pack.id, bytes, is_double });
-        } else if let Some(share_pct) = sparseness(&pack, site.node_id, options) {
-            survey.sparse.push(Sparse {
-                id: pack.id,
-                class: pack.class,
-                bytes,
-                held_bytes: pack.held_bytes,
-                share_pct,
-            });
+        } else {
+            sieve.add(pack);
         }
         ControlFlow::Continue(())
     })?;
-    survey.sparse.sort_by(|a, b| a.share_pct.total_cmp(&b.share_pct).then(a.id.cmp(&b.id)));
+    survey.sparse = sieve.chosen();
     let min_age_ns = nanos(options.section.min_age);
     let mut unnamed = vec![];
     marked.unnamed(&mut |loose| {
@@ -166,19 +140,6 @@ pub fn survey(
         ControlFlow::Continue(())
     })?;
     Ok(survey)
-}
-
-/// The part of the pack that is in use, where that is so little that the pack is to
-/// be written anew; by its own node, or by any where that is retired.
-fn sparseness(pack: &MarkedPack, node: NodeId, options: &Options<'_>) -> Option<f64> {
-    let is_ours = pack.node == node || pack.node_fenced;
-    let is_cold = pack.class.as_deref().is_some_and(|class| COLD_CLASSES.contains(&class));
-    let may = is_ours && !pack.in_session && (!is_cold || options.section.repack_cold);
-    let whole = pack.stored_bytes.filter(|bytes| *bytes == pack.size_bytes)?;
-    let used = pack.held_bytes + pack.held_chunks * CHUNK_EXTRA_BYTES;
-    let share_pct = used as f64 * 100.0 / whole.saturating_sub(PACK_EXTRA_BYTES).max(1) as f64;
-    (may && pack.held_chunks > 0 && share_pct < options.section.repack_below_pct)
-        .then_some(share_pct)
 }
 
 /// As times are kept.
