@@ -13,6 +13,7 @@ use super::opened::{Catalog as Writing, with_site};
 use super::output::{Name, escaped_path};
 use super::selection::Source;
 use crate::config::Config;
+use crate::ids::NodeId;
 use crate::os::process;
 use crate::os::relpath::RelPath;
 use crate::restore::{
@@ -104,6 +105,29 @@ impl Ground {
         with_site(context, config, &self.roots, catalog, work)
     }
 
+    /// Whose files were restored to this target before, where that is in a managed
+    /// tree: by now this node's own log may name them too, and the same command again
+    /// must not take that for where to go on.
+    pub fn node_before(&self, site: &Site<'_>, target: &Target) -> Result<Option<String>, Error> {
+        if self.roots.is_empty() {
+            return Ok(None);
+        }
+        Ok(site.state.setting(&setting(target))?)
+    }
+
+    /// Remembers it.
+    pub fn note_node(
+        &self,
+        site: &mut Site<'_>,
+        target: &Target,
+        node: NodeId,
+    ) -> Result<(), Error> {
+        if self.roots.is_empty() || node == site.node_id {
+            return Ok(());
+        }
+        Ok(site.state.set_setting(&setting(target), &node.to_string())?)
+    }
+
     /// Refuses stubs that nobody could recall.
     pub fn allow_stubs(&self, target: &Target, picks: &[Pick], url: &str) -> Result<(), Error> {
         let dir = target.dir();
@@ -140,6 +164,11 @@ impl Ground {
         options: Options,
     ) -> Result<RestoreStats, Error> {
         let stubs = options.mode == Mode::Stubs;
+        if stubs && site.guard.is_none() {
+            let text = "no guard is at work here: what opens one of these stubs before hsm recall \
+                        reads zeros";
+            site.monitor.notice(text);
+        }
         let Some(config) = self.config.as_ref().filter(|_| stubs && !self.roots.is_empty()) else {
             return self.by_roots(site, catalog, picks, target, &options);
         };
@@ -172,12 +201,12 @@ impl Ground {
             if !here.is_empty() {
                 let mut target = target.within(&open_root(row)?)?;
                 let options = self.managed(&target, options.clone());
-                add(&mut totals, &restore::run(site, catalog, &here, &mut target, options)?);
+                totals.add(&restore::run(site, catalog, &here, &mut target, options)?);
             }
         }
         if !rest.is_empty() {
             let options = self.managed(target, options.clone());
-            add(&mut totals, &restore::run(site, catalog, &rest, target, options)?);
+            totals.add(&restore::run(site, catalog, &rest, target, options)?);
         }
         Ok(totals)
     }
@@ -216,6 +245,10 @@ fn refuse_own_places(target: &Target, own: impl Iterator<Item = PathBuf>) -> Res
         }
     }
     Ok(())
+}
+
+fn setting(target: &Target) -> String {
+    format!("restored to {}", hex::encode(target.dir().as_os_str().as_encoded_bytes()))
 }
 
 /// What a plan says of one path.
@@ -260,25 +293,6 @@ pub fn summary_line(stats: &RestoreStats, target: &Path) -> String {
         said.push("nothing to restore".to_owned());
     }
     format!("{}: {}", escaped_path(target), said.join(", "))
-}
-
-/// Adds what was done in one root to what was done in others.
-pub fn add(totals: &mut RestoreStats, more: &RestoreStats) {
-    let RestoreStats { files, bytes, stubs, stub_bytes, directories, others, links, .. } = more;
-    totals.files += files;
-    totals.bytes += bytes;
-    totals.stubs += stubs;
-    totals.stub_bytes += stub_bytes;
-    totals.directories += directories;
-    totals.others += others;
-    totals.links += links;
-    let RestoreStats { there, replaced, failed, sockets, devices, refused_attributes, .. } = more;
-    totals.there += there;
-    totals.replaced += replaced;
-    totals.failed += failed;
-    totals.sockets += sockets;
-    totals.devices += devices;
-    totals.refused_attributes += refused_attributes;
 }
 
 /// The figures of a summary.

@@ -1,7 +1,8 @@
 //! What is there already: passed over if it is the same, left alone if it differs,
 //! replaced only by request; and a restore that goes on where another stopped.
 
-use super::scene::{figure, lose, no_litter, restore, restored, text, without_sockets};
+use super::scene::{figure, fresh, lose, no_litter, restore, restored, text, without_sockets};
+use crate::loopfs::FsKind;
 use crate::support::held::Held;
 use crate::support::snapshot::{Snapshot, assert_same, snapshot};
 use crate::support::trees::{noise, ordinary, traps};
@@ -170,4 +171,37 @@ fn what_comes_meanwhile_is_not_replaced() {
     held.finish().exits(3).complains(&["something has come to its place meanwhile"]);
     assert_eq!(fs::read(restored(&sandbox).join("file")).expect("read"), b"theirs");
     no_litter(&sandbox.path("out"));
+}
+
+/// Known before anything is fetched; stubs need no room.
+#[test]
+fn where_there_is_no_room_nothing_half_done_is_left() {
+    let name = "where_there_is_no_room_nothing_half_done_is_left";
+    let small = |name| crate::loopfs::LoopFs::with_size(name, FsKind::Ext4, 96 << 20);
+    let Some(fs) = small(name) else { return };
+    let sandbox = Sandbox::new();
+    sandbox.write("a/film", &noise(1, 40 << 20));
+    sandbox.hsm(["tier"]).succeeds();
+    lose(&sandbox);
+    let (url, out) = (sandbox.store_url(), fs.path().join("out"));
+    let args = ["restore", "--strip-root", "--store", &url, "--to", text(&out)];
+    let ran = fresh(&sandbox, args).exits(1);
+    ran.complains(&["free, the next files need 40 MiB", "try: make room there"]);
+    assert!(!out.join("a/film").exists());
+    fresh(&sandbox, [&args[..], &["--stubs"]].concat()).succeeds();
+    assert_eq!(fs::metadata(out.join("a/film")).expect("a stub").len(), 40 << 20);
+    no_litter(&out);
+}
+
+#[test]
+fn the_store_is_no_place_to_restore_to() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file", &noise(1, 1000));
+    sandbox.hsm(["tier"]).succeeds();
+    let objects = snapshot(&sandbox.store());
+    for dir in [sandbox.store().join("x"), sandbox.store(), sandbox.state_dir()] {
+        let ran = sandbox.hsm(["restore", "--to", text(&dir)]).exits(1);
+        ran.complains(&["is in the store or the state directory"]);
+    }
+    assert_same(&objects, &snapshot(&sandbox.store()));
 }

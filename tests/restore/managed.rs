@@ -63,6 +63,11 @@ fn restored_stubs_are_listed_verified_recalled_and_catalogued() {
     assert!(told.contains("9 MiB"), "{told}");
     let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
     assert_eq!(summary["sent_bytes"], 0, "{summary}");
+    // By now that log names them as well; where they came from is where to go on.
+    fs::remove_file(sandbox.tree().join("large.bin")).expect("remove");
+    sandbox.hsm(["tier"]).succeeds();
+    assert_eq!(figure(&stubs(&sandbox, &["--json"]).succeeds(), "stubs"), 1);
+    assert!(is_stub(&sandbox.tree().join("large.bin")));
     sandbox.hsm(["recall", "-r", text(&sandbox.tree())]).succeeds();
     let mut found = snapshot(&sandbox.tree());
     // It was there before, and not ours to describe.
@@ -118,6 +123,24 @@ fn stubs_of_another_store_do_not_come_into_a_managed_tree() {
     let args = ["restore", "--strip-root", "--to", text(&tree), "--store", &url];
     sandbox.hsm(args).succeeds();
     assert_eq!(sandbox.read("file"), noise(1, 10_000));
+}
+
+/// A stub must not rely on what is about to be deleted; a file may.
+#[test]
+fn what_is_being_collected_comes_back_with_its_data_only() {
+    if !crate::support::needs_root("what_is_being_collected_comes_back_with_its_data_only") {
+        return;
+    }
+    let (sandbox, before) = new_server();
+    super::segments::condemn_everything(&sandbox);
+    let ran = stubs(&sandbox, &["--json"]).exits(3);
+    ran.complains(&["dir0/copy0.dat", "is being collected as garbage", "without --stubs"]);
+    assert!(!sandbox.tree().join("large.bin").exists());
+    let tree = sandbox.tree();
+    sandbox.hsm(["restore", "--strip-root", "--to", text(&tree)]).succeeds();
+    let mut found = snapshot(&sandbox.tree());
+    found.insert(PathBuf::new(), before[Path::new("")].clone());
+    assert_same(&before, &found);
 }
 
 /// A guard watches the tree that a restore works in: nobody waits for anybody, and

@@ -4,8 +4,8 @@
 use crate::support::Sandbox;
 use hsm::chunk::Protection;
 use hsm::manifest::{
-    Collected, Record, SegmentHeader, StoreDescriptor, decode_segment, encode_segment, keys,
-    segment_hash,
+    Collected, Collection, Record, SegmentHeader, StoreDescriptor, decode_segment, encode_segment,
+    keys, segment_hash,
 };
 use hsm::units::parse_time;
 use std::fs;
@@ -93,6 +93,22 @@ impl Log {
         self.last_hash = segment_hash(&bytes);
         self.segments.push((header, records));
     }
+}
+
+/// A collection has planned to delete every pack.
+pub fn condemn_everything(sandbox: &Sandbox) {
+    let log = Log::of(sandbox);
+    let SegmentHeader { store, node, .. } = *log.last();
+    let packs = log.segments.iter().flat_map(|(_, records)| records);
+    let packs = packs.filter_map(|record| match record {
+        Record::Pack(pack) => Some(pack.id),
+        _ => None,
+    });
+    let packs = packs.collect();
+    let plan = Collection { store, node, generation: 1, written_ns: 0, packs };
+    let key = sandbox.store().join(keys::collection_key(1));
+    fs::create_dir_all(key.parent().expect("a directory")).expect("made");
+    fs::write(key, plan.encode()).expect("written");
 }
 
 /// Begins a store with a log of these records, as nobody's `hsm` wrote it.

@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::locate::{self, Place};
 use crate::cli::output::{Name, escaped_path};
-use crate::cli::restoring::{Ground, add, figures, show_step, summary_line};
+use crate::cli::restoring::{Ground, figures, show_step, summary_line};
 use crate::cli::selection::own_catalog;
 use crate::config::Config;
 use crate::restore::{self, Existing, Mode, Options, Planned, RestoreStats, Step, Target};
@@ -86,7 +86,7 @@ pub fn run(context: &Context, args: &UndeleteArgs) -> Result<Outcome, Error> {
                 true => plan(context, args, &config, (site, catalog), &picks, &mut target, options),
                 false => ground.restore(site, catalog, &picks, &mut target, options),
             }?;
-            add(&mut totals, &stats);
+            totals.add(&stats);
         }
         Ok(totals)
     })?;
