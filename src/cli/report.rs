@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::escaped;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{adopt, export, manifest, recall, restore, state, store, tier, verify};
+use crate::{adopt, export, manifest, rebuild, recall, restore, state, store, tier, verify};
 use std::error::Error as StdError;
 use std::io;
 
@@ -16,7 +16,7 @@ use std::io;
 pub fn exit(error: &Error) -> Exit {
     match error {
         Error::Usage(_) => Exit::Usage,
-        Error::NotInitialised(_) => Exit::NotInitialised,
+        Error::NotInitialised(_) | Error::StateLost(_) => Exit::NotInitialised,
         Error::Locked { .. } => Exit::Locked,
         Error::Interrupted => Exit::Interrupted,
         Error::State(state::Error::Missing { .. }) => Exit::NotInitialised,
@@ -88,6 +88,11 @@ pub fn hint(error: &Error) -> Option<String> {
     Some(match error {
         Error::Refused { hint, .. } => hint.clone(),
         Error::NotInitialised(_) => "hsm init [--store URL] ROOT".into(),
+        Error::StateLost(_) => {
+            "hsm rebuild, which makes it anew from the store and the stubs; hsm init, if there never \
+             was one"
+                .into()
+        }
         Error::Locked { .. } => "wait for it to end; a lock never outlives its process".into(),
         Error::Interrupted => "the same command again: it continues where it stopped".into(),
         Error::Policy(_) => "hsm policy check FILE, until it is silent".into(),
@@ -100,11 +105,12 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
         Error::State(error) => return state_hint(error),
         Error::Logs(error) if error.is_damage() => {
-            "--as-of TIME, with a time before the segment that is named; what the log says up to \
-             there is good"
+            "--as-of TIME, with a time before the segment that is named, up to which the log is good; \
+             on the server that wrote it: hsm rebuild --force"
                 .into()
         }
         Error::Selection(error) => return selection_hint(error),
+        Error::Rebuild(error) => return rebuild_hint(error),
         Error::Snapshot(error) => return snapshot_hint(error),
         Error::Nodes(error) => return nodes_hint(error),
         Error::Store(error)
@@ -152,6 +158,15 @@ pub fn hint(error: &Error) -> Option<String> {
 
 fn tier_hint(error: &tier::Error) -> Option<String> {
     use tier::Error as Tier;
+    if let Tier::Catalog(damage) = error {
+        return damage.is_damage().then(|| match damage.good_until() {
+            Some(seq) => format!(
+                "a backup of the store, if it has the object; else hsm rebuild --force --until-segment \
+                 {seq}"
+            ),
+            None => "a backup of the store, if it has the objects; else hsm rebuild --force".into(),
+        });
+    }
     Some(
         match error {
             Tier::OpenRoot { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -196,6 +211,30 @@ fn snapshot_hint(error: &snapshots::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
+fn rebuild_hint(error: &rebuild::Error) -> Option<String> {
+    use rebuild::Error as Rebuild;
+    Some(match error {
+        Rebuild::Logs(error) => match error.good_until() {
+            Some(seq) => format!(
+                "a backup of the store, if it has the object; else hsm rebuild --until-segment {seq}, \
+                 which uses what comes before it, and the state DB that there is"
+            ),
+            None => "hsm rebuild --until-segment with the last good segment".into(),
+        },
+        Rebuild::NoNode(_) => "hsm init, for a server that has never uploaded anything".into(),
+        Rebuild::SeveralNodes(_) => "--node with the one that this server was".into(),
+        Rebuild::OtherHost(node) => format!(
+            "--node {}, if this server has taken that one's place",
+            node.node
+        ),
+        Rebuild::RootLooksEmpty { .. } => {
+            "mount the file system that belongs there; if it is lost, hsm restore brings its files back"
+                .into()
+        }
+        _ => return None,
+    })
+}
+
 fn nodes_hint(error: &nodes::Error) -> Option<String> {
     use nodes::Error as Nodes;
     let hint = match error {
@@ -233,9 +272,8 @@ fn state_hint(error: &state::Error) -> Option<String> {
             Some("the newer hsm that wrote this state DB, or a newer one".into())
         }
         state::Error::Corrupted { .. } => Some(
-            "move state.db, state.db-wal and state.db-shm in the state directory aside, then \
-                 hsm init with the same store and roots; no file is lost, and hsm recall needs \
-                 only stubs and store"
+            "hsm rebuild, which makes it anew from the store and the stubs; no file is lost, and hsm \
+             recall needs only stubs and store"
                 .into(),
         ),
         state::Error::Full { .. } => {

@@ -170,7 +170,8 @@ const RECATALOGUED: &str = "UPDATE file SET segment_seq = ?1
 pub(super) const CATALOGUED_DIR: &str = "UPDATE dir SET catalogued_ctime_ns = ctime_ns
      WHERE root_id = ?1 AND path = ?2";
 
-pub(super) const CATALOGUED_SPECIAL: &str = "INSERT OR REPLACE INTO special (dir_id, name, ctime_ns)
+pub(super) const CATALOGUED_SPECIAL: &str =
+    "INSERT OR REPLACE INTO special (dir_id, name, ctime_ns)
      SELECT e.dir_id, e.name, e.ctime_ns FROM dir d JOIN entry e ON e.dir_id = d.id
      WHERE d.root_id = ?1 AND d.path = ?2 AND e.name = ?3";
 
