@@ -67,6 +67,9 @@ _hsm() {
             hsm,pull)
                 cmd="hsm__subcmd__pull"
                 ;;
+            hsm,rebuild)
+                cmd="hsm__subcmd__rebuild"
+                ;;
             hsm,recall)
                 cmd="hsm__subcmd__recall"
                 ;;
@@ -143,7 +146,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt restore pull undelete cat export verify status ls find du explain history snapshot nodes pin unpin gc doctor policy demo"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan tier upload stub recall recall-guard adopt restore pull undelete cat export verify status ls find du explain history snapshot nodes rebuild pin unpin gc doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -768,6 +771,32 @@ _hsm() {
             fi
             case "${prev}" in
                 --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__rebuild)
+            opts="-n -q -v -h --node --until-segment --force --dry-run --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until-segment)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

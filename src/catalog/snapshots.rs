@@ -1,7 +1,7 @@
 //! Snapshots: names for points of logs, and what such a point needs.
 
 use super::error::{During, Result};
-use super::nodes::node_from;
+use super::nodes::{RootRef, node_from};
 use super::open::CatalogDb;
 use crate::ids::{ChunkId, NodeId, PackId};
 use crate::manifest::Content;
@@ -63,6 +63,22 @@ impl CatalogDb {
                     Ok(Figures { files: files as u64, bytes: bytes as u64 })
                 })
             })
+            .during(READING)
+    }
+
+    /// Regular files of a root now, and their bytes.
+    pub fn figures_of(&self, root: &RootRef) -> Result<Figures> {
+        self.conn
+            .query_row(
+                "SELECT count(*), coalesce(sum(v.size_bytes), 0) FROM place p
+                 JOIN version v ON v.place = p.id
+                 WHERE p.root = ?1 AND v.kind = 'f' AND v.to_seq IS NULL",
+                [root.id],
+                |row| {
+                    let (files, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
+                    Ok(Figures { files: files as u64, bytes: bytes as u64 })
+                },
+            )
             .during(READING)
     }
 

@@ -91,6 +91,7 @@ pub enum Command {
     History(command::history::HistoryArgs),
     Snapshot(command::snapshot::SnapshotArgs),
     Nodes(command::nodes::NodesArgs),
+    Rebuild(command::rebuild::RebuildArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
     Gc(command::gc::GcArgs),

@@ -16,6 +16,9 @@ pub enum Error {
     /// No configuration, no state DB, or a root that `init` never recorded.
     #[error("not initialised: {0}")]
     NotInitialised(String),
+    /// There is a configuration, so there was a state DB.
+    #[error("there is no state DB {}", escaped_path(.0))]
+    StateLost(PathBuf),
     #[error("another run is at work: {by}")]
     Locked { by: String },
     #[error("interrupted")]
@@ -66,6 +69,8 @@ pub enum Error {
     #[error(transparent)]
     Selection(#[from] crate::site::selection::Error),
     #[error(transparent)]
+    Rebuild(crate::rebuild::Error),
+    #[error(transparent)]
     Snapshot(crate::site::snapshots::Error),
     #[error(transparent)]
     Nodes(crate::site::nodes::Error),
@@ -86,6 +91,21 @@ impl Error {
 
     pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Refused { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl From<crate::rebuild::Error> for Error {
+    fn from(error: crate::rebuild::Error) -> Self {
+        use crate::rebuild::Error as Rebuild;
+        match error {
+            Rebuild::State(error) => error.into(),
+            Rebuild::Store(error) => error.into(),
+            Rebuild::Local(error) => error.into(),
+            Rebuild::Log(error) => Self::Tier(error.into()),
+            Rebuild::Logs(error) if !error.is_damage() => error.into(),
+            Rebuild::Stopped => Self::Interrupted,
+            other => Self::Rebuild(other),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::output::escaped;
 use super::underneath;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{export, gc, manifest, recall, restore, state, store, tier};
+use crate::{export, gc, manifest, rebuild, recall, restore, state, store, tier};
 use std::error::Error as StdError;
 use std::io;
 
@@ -17,7 +17,7 @@ use std::io;
 pub fn exit(error: &Error) -> Exit {
     match error {
         Error::Usage(_) => Exit::Usage,
-        Error::NotInitialised(_) => Exit::NotInitialised,
+        Error::NotInitialised(_) | Error::StateLost(_) => Exit::NotInitialised,
         Error::Locked { .. } => Exit::Locked,
         Error::Interrupted => Exit::Interrupted,
         Error::State(state::Error::Missing { .. }) => Exit::NotInitialised,
@@ -79,7 +79,9 @@ pub fn causes(error: &dyn StdError) -> Vec<String> {
 
 /// The command or step that helps, where there is one.
 pub fn hint(error: &Error) -> Option<String> {
-    if let Some(error) = underneath::store(error) {
+    // A log's object that is not there is damage to the log, and has hints of its own.
+    let damage = underneath::logs(error).is_some_and(logs::Error::is_damage);
+    if let Some(error) = underneath::store(error).filter(|_| !damage) {
         return store_hint(error.kind());
     }
     if let Some(error) = underneath::state(error) {
@@ -88,6 +90,11 @@ pub fn hint(error: &Error) -> Option<String> {
     Some(match error {
         Error::Refused { hint, .. } => hint.clone(),
         Error::NotInitialised(_) => "hsm init [--store URL] ROOT".into(),
+        Error::StateLost(_) => {
+            "hsm rebuild, which makes it anew from the store and the stubs; hsm init, if there never \
+             was one"
+                .into()
+        }
         Error::Locked { .. } => "wait for it to end; a lock never outlives its process".into(),
         Error::Interrupted => "the same command again: it continues where it stopped".into(),
         Error::Policy(_) => "hsm policy check FILE, until it is silent".into(),
@@ -99,11 +106,12 @@ pub fn hint(error: &Error) -> Option<String> {
         }
         Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
         Error::Logs(error) if error.is_damage() => {
-            "--as-of TIME, with a time before the segment that is named; what the log says up to \
-             there is good"
+            "--as-of TIME, with a time before the segment that is named, up to which the log is good; \
+             on the server that wrote it: hsm rebuild --force"
                 .into()
         }
         Error::Selection(error) => return selection_hint(error),
+        Error::Rebuild(error) => return rebuild_hint(error),
         Error::Snapshot(error) => return snapshot_hint(error),
         Error::Nodes(error) => return nodes_hint(error),
         Error::Collect(error) => return collection_hint(error),
@@ -144,6 +152,15 @@ const PUT_BACK: &str = "put the object that is named back, from a backup of the 
 
 fn tier_hint(error: &tier::Error) -> Option<String> {
     use tier::Error as Tier;
+    if let Tier::Catalog(damage) = error {
+        return damage.is_damage().then(|| match damage.good_until() {
+            Some(seq) => format!(
+                "a backup of the store, if it has the object; else hsm rebuild --force --until-segment \
+                 {seq}"
+            ),
+            None => "a backup of the store, if it has the objects; else hsm rebuild --force".into(),
+        });
+    }
     Some(
         match error {
             Tier::OpenRoot { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -165,7 +182,6 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
             | Tier::Retired { .. } => {
                 "hsm nodes renew, which makes this server a node of its own in the store"
             }
-            Tier::Catalog(error) if error.is_damage() => PUT_BACK,
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
             _ => return None,
@@ -187,6 +203,30 @@ fn snapshot_hint(error: &snapshots::Error) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn rebuild_hint(error: &rebuild::Error) -> Option<String> {
+    use rebuild::Error as Rebuild;
+    Some(match error {
+        Rebuild::Logs(error) => match error.good_until() {
+            Some(seq) => format!(
+                "a backup of the store, if it has the object; else hsm rebuild --until-segment {seq}, \
+                 which uses what comes before it, and the state DB that there is"
+            ),
+            None => "hsm rebuild --until-segment with the last good segment".into(),
+        },
+        Rebuild::NoNode(_) => "hsm init, for a server that has never uploaded anything".into(),
+        Rebuild::SeveralNodes(_) => "--node with the one that this server was".into(),
+        Rebuild::OtherHost(node) => format!(
+            "--node {}, if this server has taken that one's place",
+            node.node
+        ),
+        Rebuild::RootLooksEmpty { .. } => {
+            "mount the file system that belongs there; if it is lost, hsm restore brings its files back"
+                .into()
+        }
+        _ => return None,
+    })
 }
 
 fn nodes_hint(error: &nodes::Error) -> Option<String> {
@@ -260,9 +300,8 @@ fn state_hint(error: &state::Error) -> Option<String> {
             Some("the newer hsm that wrote this state DB, or a newer one".into())
         }
         state::Error::Corrupted { .. } => Some(
-            "move state.db, state.db-wal and state.db-shm in the state directory aside, then \
-                 hsm init with the same store and roots; no file is lost, and hsm recall needs \
-                 only stubs and store"
+            "hsm rebuild, which makes it anew from the store and the stubs; no file is lost, and hsm \
+             recall needs only stubs and store"
                 .into(),
         ),
         state::Error::Full { .. } => {

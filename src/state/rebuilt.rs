@@ -19,7 +19,6 @@ use crate::manifest::{Content, PackProof};
 use crate::os::RelPath;
 use crate::policy::FileState;
 use rusqlite::Connection;
-use std::ops::ControlFlow;
 
 /// A pack as a log describes it, and as the store was asked for it.
 #[derive(Debug, Clone)]
@@ -239,11 +238,6 @@ impl StateDb {
         })
     }
 
-    /// Whether a managed file has this inode; for whoever looks for what moved.
-    pub fn is_managed(&self, root: RootId, ident: FileIdent) -> Result<bool> {
-        Ok(self.managed_by_ident(root, ident)?.is_some())
-    }
-
     /// Everything is in the DB's one file, durable, when this returns: it may be
     /// renamed.
     pub fn settle_into_one_file(self) -> Result<()> {
@@ -251,27 +245,6 @@ impl StateDb {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .during("writing it back into one file")?;
         self.conn.close().map_err(|(_, error)| error).during("closing it")
-    }
-
-    /// Visits the packs of which every chunk of `content` is in one, by this DB;
-    /// false where one is in no good pack.
-    pub fn packs_of(
-        &self,
-        content: &Content,
-        visit: &mut dyn FnMut(PackId) -> ControlFlow<()>,
-    ) -> Result<bool> {
-        let ids: Vec<_> = content.chunk_ids().collect();
-        for place in self.find_chunks(&ids)? {
-            match place {
-                None => return Ok(false),
-                Some(place) => {
-                    if visit(place.pack).is_break() {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, catalog, log, segment_key};
+use crate::site::{Ground, Site, catalog, log, logs, segment_key};
 use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Uploaded};
 use crate::store::{ErrorKind, Key};
 use crate::stub::{self, MarkerSpace, Placement};
@@ -40,6 +40,7 @@ pub struct Recovered {
 /// Needs the store to answer; run it before an upload.
 pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
     let mut recovered = Recovered::default();
+    require_last_segment(site)?;
     while adopt_next_segment(site)? {
         recovered.segments += 1;
     }
@@ -51,6 +52,27 @@ pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
         log::write_records(site, &[])?;
     }
     Ok(recovered)
+}
+
+/// A log whose end is lost is not continued: whoever read it would find a gap.
+fn require_last_segment(site: &Site<'_>) -> Result<(), Error> {
+    let written = site.state.log_head()?.next_seq - 1;
+    if written == 0 {
+        return Ok(());
+    }
+    match site.store.head(&segment_key(site.node_id, written)) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (node, missing) = (site.node_id, logs::missing(&site.log_reader(), site.node_id, written)?);
+    match missing.first() {
+        Some(first) => {
+            let found = first - 1;
+            Err(catalog::Error::Shrunk { node, known: written, found }.into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The segment after the last one that the state DB knows, if the store has it.

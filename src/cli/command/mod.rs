@@ -23,6 +23,7 @@ pub mod plan;
 pub mod policy;
 pub mod policy_fields;
 pub mod pull;
+pub mod rebuild;
 pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
@@ -95,6 +96,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::History(args) => history::run(context, args),
         Command::Snapshot(args) => snapshot::run(context, args),
         Command::Nodes(args) => nodes::run(context, args),
+        Command::Rebuild(args) => rebuild::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
@@ -131,6 +133,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::History(_) => "history",
         Command::Snapshot(_) => "snapshot",
         Command::Nodes(_) => "nodes",
+        Command::Rebuild(_) => "rebuild",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",
