@@ -33,7 +33,7 @@ pub enum Error {
     Output(#[source] io::Error),
     /// Of one file that was asked for.
     #[error("{} cannot be read whole", escaped_path(path))]
-    NotWhole { path: PathBuf, source: crate::site::fetch::FileError },
+    NotWhole { path: PathBuf, source: Box<crate::site::fetch::FileError> },
     #[error(transparent)]
     Export(#[from] crate::export::Error),
     #[error("the configuration has {} error(s)\n{}", .0.len(), listed(.0))]
