@@ -53,8 +53,10 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "explain" -d 'Tell why a fil
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "history" -d 'Show the versions of a file'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the store has at a moment, and keep it'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "rebuild" -d 'Make the state DB anew from the store and the stubs'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "unpin" -d 'Give pinned or excluded paths back to the policy'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "gc" -d 'Delete from the store what nobody needs any more'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "policy" -d 'Check and show policies'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "demo" -d 'See it work on a small tree'
@@ -368,6 +370,15 @@ complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcomman
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l node -d 'This server\'s node in the store: its id, the beginning of it, or its host name [default: the one whose log has the files that are here]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l until-segment -d 'Read the log up to this segment, because the next one is damaged; this server then goes on as a new node of the store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l force -d 'Replace a state DB that can be read, or continue another host\'s log'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
@@ -386,6 +397,16 @@ complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l json -d 'Write one JSO
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l confirm -d 'Go on although so much of the store would be deleted' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l store -d 'Look at this store without a configuration' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -s q -l quiet -d 'Print only the data asked for and errors'

@@ -18,6 +18,8 @@ pub enum Phase {
     Recalling,
     Restoring,
     Exporting,
+    Collecting,
+    Repacking,
     Verifying,
 }
 
@@ -31,6 +33,8 @@ impl Phase {
             Self::Recalling => "recalling",
             Self::Restoring => "restoring",
             Self::Exporting => "exporting",
+            Self::Collecting => "collecting",
+            Self::Repacking => "repacking",
             Self::Verifying => "verifying",
         }
     }

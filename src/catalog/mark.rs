@@ -17,6 +17,7 @@ use super::error::{During, Error, Result};
 use super::nodes::{NodeRow, RootRef, node_from};
 use super::open::CatalogDb;
 use super::packs::{pack_id, read_slot};
+use super::snapshots::SnapshotRow;
 use crate::chunk::ChunkSlot;
 use crate::ids::{ChunkId, ContentId, NodeId, PackId};
 use crate::manifest::Content;
@@ -80,6 +81,12 @@ impl CatalogDb {
         let noted = body(&Notes { conn: &tx })?;
         tx.commit().during(NOTING)?;
         Ok(noted)
+    }
+
+    /// Visits the objects seen that a collection has given up.
+    pub fn given_up(&self, visit: &mut dyn FnMut(LoosePack) -> ControlFlow<()>) -> Result<()> {
+        let rest = "EXISTS (SELECT 1 FROM deleted_pack d WHERE d.pack_id = s.pack_id)";
+        loose(&self.conn, rest, visit)
     }
 
     /// Sees the logs as they have been entered now, until the value is dropped.
@@ -153,6 +160,10 @@ impl<'db> Marking<'db> {
 
     pub fn roots(&self, node: NodeId) -> Result<Vec<RootRef>> {
         self.db.roots(Some(node))
+    }
+
+    pub fn snapshots(&self, node: NodeId) -> Result<Vec<SnapshotRow>> {
+        self.db.snapshots(Some(node))
     }
 
     /// This version counts as expired, although no log says so yet.
@@ -287,6 +298,10 @@ pub struct Marked<'db> {
 }
 
 impl Marked<'_> {
+    fn conn(&self) -> &Connection {
+        &self.marking.db.conn
+    }
+
     /// Visits every pack that some log names, by name.
     pub fn packs(&self, visit: &mut dyn FnMut(MarkedPack) -> ControlFlow<()>) -> Result<()> {
         let sql = "SELECT k.pack_id, n.node_id, n.fenced, k.class, k.size_bytes, s.size_bytes,
@@ -294,7 +309,7 @@ impl Marked<'_> {
              n.open_session IS NOT NULL AND k.seq >= n.open_seq
              FROM pack k JOIN node n ON n.id = k.node JOIN temp.mark_pack m ON m.pack = k.id
              LEFT JOIN temp.mark_seen s ON s.pack_id = k.pack_id ORDER BY k.pack_id";
-        self.rows(sql, [], &mut |row| Ok(visit(read_marked(row)?)))
+        rows(self.conn(), sql, [], &mut |row| Ok(visit(read_marked(row)?)))
     }
 
     /// Visits the chunks that are needed and that no pack holds, each with the
@@ -304,7 +319,7 @@ impl Marked<'_> {
         visit: &mut dyn FnMut(ChunkId, Vec<PackId>) -> ControlFlow<()>,
     ) -> Result<()> {
         let sql = "SELECT chunk FROM temp.mark_live WHERE pack IS NULL ORDER BY chunk";
-        self.rows(sql, [], &mut |row| {
+        rows(self.conn(), sql, [], &mut |row| {
             let chunk: Vec<u8> = row.get(0).during(MARKING)?;
             let chunk =
                 ChunkId::from_slice(&chunk).ok_or_else(|| Error::bad_value("chunk", &chunk))?;
@@ -313,7 +328,7 @@ impl Marked<'_> {
                  JOIN pack k ON k.id = c.pack WHERE c.id = ?1 AND m.has = 1
                  AND NOT EXISTS (SELECT 1 FROM temp.mark_spoilt b
                  WHERE b.pack = c.pack AND b.chunk = c.id) ORDER BY m.score DESC";
-            self.rows(sql, [chunk.as_bytes()], &mut |row| {
+            rows(self.conn(), sql, [chunk.as_bytes()], &mut |row| {
                 packs.push(pack_id(row.get(0).during(MARKING)?)?);
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -327,7 +342,7 @@ impl Marked<'_> {
              JOIN chunk c ON c.pack = k.id JOIN temp.mark_live l ON l.chunk = c.id
              AND l.pack = c.pack WHERE k.pack_id = ?1 ORDER BY c.offset";
         let mut slots = vec![];
-        self.rows(sql, [pack.as_bytes()], &mut |row| {
+        rows(self.conn(), sql, [pack.as_bytes()], &mut |row| {
             slots.push(read_slot(row)?);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -341,7 +356,7 @@ impl Marked<'_> {
              AND l.pack <> k.id JOIN chunk c ON c.id = l.chunk AND c.pack = l.pack
              JOIN pack h ON h.id = l.pack WHERE k.pack_id = ?1 ORDER BY h.pack_id, c.offset";
         let mut found = vec![];
-        self.rows(sql, [pack.as_bytes()], &mut |row| {
+        rows(self.conn(), sql, [pack.as_bytes()], &mut |row| {
             found.push((pack_id(row.get(5).during(MARKING)?)?, read_slot(row)?));
             Ok(ControlFlow::Continue(()))
         })?;
@@ -352,44 +367,43 @@ impl Marked<'_> {
     pub fn unnamed(&self, visit: &mut dyn FnMut(LoosePack) -> ControlFlow<()>) -> Result<()> {
         let rest = "NOT EXISTS (SELECT 1 FROM pack k WHERE k.pack_id = s.pack_id)
              AND NOT EXISTS (SELECT 1 FROM deleted_pack d WHERE d.pack_id = s.pack_id)";
-        self.loose(rest, visit)
+        loose(self.conn(), rest, visit)
     }
+}
 
-    /// Visits the objects that a collection has given up and that are still there.
-    pub fn left_over(&self, visit: &mut dyn FnMut(LoosePack) -> ControlFlow<()>) -> Result<()> {
-        let rest = "EXISTS (SELECT 1 FROM deleted_pack d WHERE d.pack_id = s.pack_id)";
-        self.loose(rest, visit)
-    }
+/// Those of the objects seen that `rest` says of `temp.mark_seen s`.
+fn loose(
+    conn: &Connection,
+    rest: &str,
+    visit: &mut dyn FnMut(LoosePack) -> ControlFlow<()>,
+) -> Result<()> {
+    let sql = format!(
+        "SELECT s.pack_id, s.size_bytes, s.modified_ns FROM temp.mark_seen s WHERE {rest}
+         ORDER BY s.pack_id"
+    );
+    rows(conn, &sql, [], &mut |row| {
+        Ok(visit(LoosePack {
+            id: pack_id(row.get(0).during(MARKING)?)?,
+            size_bytes: row.get::<_, i64>(1).during(MARKING)? as u64,
+            modified_ns: row.get(2).during(MARKING)?,
+        }))
+    })
+}
 
-    fn loose(&self, rest: &str, visit: &mut dyn FnMut(LoosePack) -> ControlFlow<()>) -> Result<()> {
-        let sql = format!(
-            "SELECT s.pack_id, s.size_bytes, s.modified_ns FROM temp.mark_seen s WHERE {rest}
-             ORDER BY s.pack_id"
-        );
-        self.rows(&sql, [], &mut |row| {
-            Ok(visit(LoosePack {
-                id: pack_id(row.get(0).during(MARKING)?)?,
-                size_bytes: row.get::<_, i64>(1).during(MARKING)? as u64,
-                modified_ns: row.get(2).during(MARKING)?,
-            }))
-        })
-    }
-
-    fn rows(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        each: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let mut select = self.marking.db.conn.prepare_cached(sql).during(MARKING)?;
-        let mut rows = select.query(params).during(MARKING)?;
-        while let Some(row) = rows.next().during(MARKING)? {
-            if each(row)?.is_break() {
-                break;
-            }
+fn rows(
+    conn: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+    each: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut select = conn.prepare_cached(sql).during(MARKING)?;
+    let mut rows = select.query(params).during(MARKING)?;
+    while let Some(row) = rows.next().during(MARKING)? {
+        if each(row)?.is_break() {
+            break;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn read_marked(row: &Row<'_>) -> Result<MarkedPack> {

@@ -331,3 +331,26 @@ fn the_first_name_of_a_file_is_found_among_those_that_were_asked_for() {
     assert_eq!(first(2, "b/y", 8, "").as_deref(), Some("b/y"));
     assert_eq!(first(2, "x", 9, ""), None);
 }
+
+#[test]
+fn several_processes_that_make_the_copy_at_once_make_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for round in 0..30 {
+        let path = dir.path().join(format!("{round}.db"));
+        if round % 3 == 1 {
+            std::fs::write(&path, b"no database, and longer than a header of one").expect("damage");
+        }
+        std::thread::scope(|scope| {
+            for node in 0..6 {
+                let path = &path;
+                scope.spawn(move || {
+                    let mut db = CatalogDb::open(path, STORE).expect("a copy");
+                    let node = NodeId([node; 16]);
+                    db.note_checkpoint(node, 1, 1, 1).expect("written");
+                });
+            }
+        });
+        let db = CatalogDb::open(&path, STORE).expect("a copy");
+        assert_eq!(db.nodes().expect("nodes").len(), 6, "round {round}");
+    }
+}

@@ -94,6 +94,7 @@ pub enum Command {
     Rebuild(command::rebuild::RebuildArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
+    Gc(command::gc::GcArgs),
     Doctor(command::doctor::DoctorArgs),
     Policy(command::policy::PolicyArgs),
     Demo(command::demo::DemoArgs),

@@ -59,6 +59,8 @@ pub enum Error {
     #[error(transparent)]
     Restore(#[from] crate::restore::Error),
     #[error(transparent)]
+    Collect(#[from] crate::gc::Error),
+    #[error(transparent)]
     Scan(#[from] crate::scan::Error),
     #[error(transparent)]
     Logs(#[from] crate::site::logs::Error),

@@ -25,6 +25,7 @@ pub mod report;
 pub mod restoring;
 pub mod selection;
 pub mod table;
+mod underneath;
 
 use args::Cli;
 use clap::Parser;

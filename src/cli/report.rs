@@ -6,9 +6,10 @@
 use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
+use super::underneath;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{adopt, export, manifest, rebuild, recall, restore, state, store, tier, verify};
+use crate::{export, gc, manifest, rebuild, recall, restore, state, store, tier};
 use std::error::Error as StdError;
 use std::io;
 
@@ -20,19 +21,7 @@ pub fn exit(error: &Error) -> Exit {
         Error::Locked { .. } => Exit::Locked,
         Error::Interrupted => Exit::Interrupted,
         Error::State(state::Error::Missing { .. }) => Exit::NotInitialised,
-        Error::Logs(logs::Error::Stopped)
-        | Error::Restore(restore::Error::Catalog(logs::Error::Stopped)) => Exit::Interrupted,
-        Error::Store(error)
-        | Error::Logs(logs::Error::Store(error))
-        | Error::Restore(restore::Error::Catalog(logs::Error::Store(error)))
-        | Error::Tier(tier::Error::Store(error))
-        | Error::Recall(recall::Error::Store(error))
-        | Error::Adopt(adopt::Error::Store(error))
-        | Error::Verify(verify::Error::Store(error))
-            if error.kind() == store::ErrorKind::Stopped =>
-        {
-            Exit::Interrupted
-        }
+        error if was_stopped(error) => Exit::Interrupted,
         Error::Output(source) | Error::Export(export::Error::Write { source })
             if source.kind() == io::ErrorKind::BrokenPipe =>
         {
@@ -40,6 +29,11 @@ pub fn exit(error: &Error) -> Exit {
         }
         _ => Exit::Failed,
     }
+}
+
+fn was_stopped(error: &Error) -> bool {
+    matches!(underneath::logs(error), Some(logs::Error::Stopped))
+        || underneath::store(error).is_some_and(|error| error.kind() == store::ErrorKind::Stopped)
 }
 
 /// The lines for stderr; empty for an end that needs no words.
@@ -85,6 +79,12 @@ pub fn causes(error: &dyn StdError) -> Vec<String> {
 
 /// The command or step that helps, where there is one.
 pub fn hint(error: &Error) -> Option<String> {
+    if let Some(error) = underneath::store(error) {
+        return store_hint(error.kind());
+    }
+    if let Some(error) = underneath::state(error) {
+        return state_hint(error);
+    }
     Some(match error {
         Error::Refused { hint, .. } => hint.clone(),
         Error::NotInitialised(_) => "hsm init [--store URL] ROOT".into(),
@@ -103,7 +103,6 @@ pub fn hint(error: &Error) -> Option<String> {
                 .into()
         }
         Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
-        Error::State(error) => return state_hint(error),
         Error::Logs(error) if error.is_damage() => {
             "--as-of TIME, with a time before the segment that is named, up to which the log is good; \
              on the server that wrote it: hsm rebuild --force"
@@ -113,23 +112,12 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Rebuild(error) => return rebuild_hint(error),
         Error::Snapshot(error) => return snapshot_hint(error),
         Error::Nodes(error) => return nodes_hint(error),
-        Error::Store(error)
-        | Error::Logs(logs::Error::Store(error))
-        | Error::Restore(restore::Error::Catalog(logs::Error::Store(error)))
-        | Error::Tier(tier::Error::Store(error))
-        | Error::Recall(recall::Error::Store(error))
-        | Error::Adopt(adopt::Error::Store(error))
-        | Error::Verify(verify::Error::Store(error)) => return store_hint(error.kind()),
-        Error::Tier(tier::Error::State(error))
-        | Error::Recall(recall::Error::State(error))
-        | Error::Adopt(adopt::Error::State(error))
-        | Error::Verify(verify::Error::State(error)) => return state_hint(error),
+        Error::Collect(error) => return collection_hint(error),
         Error::Tier(tier::Error::Guard(_)) | Error::Recall(recall::Error::Guard(_)) => {
             "the same command again when the recall guard runs; where it is at work nobody else \
              may change a stub"
                 .into()
         }
-        Error::Restore(restore::Error::State(error)) => return state_hint(error),
         Error::Restore(restore::Error::NoSpace { .. } | restore::Error::Full { .. }) => {
             "make room there, then the same command: it goes on where it stopped; or --stubs, \
              which need none"
@@ -156,16 +144,18 @@ pub fn hint(error: &Error) -> Option<String> {
     })
 }
 
+/// Of an object of a log.
+const PUT_BACK: &str = "put the object that is named back, from a backup of the store or an older \
+                        version of the object; nothing is deleted meanwhile";
+
 fn tier_hint(error: &tier::Error) -> Option<String> {
     use tier::Error as Tier;
-    if let Tier::Catalog(damage) = error {
-        return damage.is_damage().then(|| match damage.good_until() {
-            Some(seq) => format!(
-                "a backup of the store, if it has the object; else hsm rebuild --force --until-segment \
-                 {seq}"
-            ),
-            None => "a backup of the store, if it has the objects; else hsm rebuild --force".into(),
-        });
+    if let Tier::Catalog(damage) = error
+        && damage.is_damage()
+    {
+        let until = damage.good_until().map(|seq| format!(" --until-segment {seq}"));
+        let until = until.unwrap_or_default();
+        return Some(format!("{PUT_BACK}; where there is none: hsm rebuild --force{until}"));
     }
     Some(
         match error {
@@ -243,6 +233,40 @@ fn nodes_hint(error: &nodes::Error) -> Option<String> {
         Nodes::Alive { .. } => "--force, if it is lost all the same",
         Nodes::NoFence(_) => "--force, when that server is known to be off for good",
         Nodes::AtWork(_) => "hsm nodes, to see what it is doing",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn collection_hint(error: &gc::Error) -> Option<String> {
+    let hint = match error {
+        gc::Error::Root { doubt, .. } => match doubt {
+            gc::Doubt::Open(_) | gc::Doubt::OtherFileSystem { .. } | gc::Doubt::Empty { .. } => {
+                "mount the file system that belongs there, then hsm scan"
+            }
+            gc::Doubt::NeverScanned | gc::Doubt::Broken(_) | gc::Doubt::Old(_) => {
+                "hsm scan, until it ends without an error"
+            }
+        },
+        gc::Error::TooMuch { share, .. } => {
+            let pct = share.pct().ceil();
+            return Some(format!(
+                "hsm gc --dry-run, to see what would go; if that is right: hsm gc --confirm {pct}%"
+            ));
+        }
+        gc::Error::NoConditions => {
+            "only_here = true in [gc], if no other server ever runs hsm gc on this store"
+        }
+        gc::Error::ListsLate => "hsm doctor, which tries the store out again",
+        gc::Error::Clocks { .. } => "set the clock that is wrong",
+        gc::Error::Logs(error) if error.is_damage() => PUT_BACK,
+        gc::Error::OtherEnd { .. } => {
+            "hsm upload; if that says that another host wrote this log: hsm nodes renew"
+        }
+        gc::Error::Behind { .. } => "the same command again",
+        gc::Error::Log(log::Error::Fenced { .. }) => {
+            "hsm nodes renew, which makes this server a node of its own in the store"
+        }
         _ => return None,
     };
     Some(hint.to_owned())

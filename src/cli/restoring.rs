@@ -8,11 +8,12 @@
 
 use super::context::{self, Context};
 use super::error::Error;
-use super::job::own_places;
+use super::job::{own_places, store_dir};
 use super::opened::{Catalog as Writing, with_site};
 use super::output::{Name, escaped_path};
 use super::selection::Source;
 use crate::config::Config;
+use crate::ids::NodeId;
 use crate::os::process;
 use crate::os::relpath::RelPath;
 use crate::restore::{
@@ -20,10 +21,11 @@ use crate::restore::{
 };
 use crate::site::{Catalog, Pick, Site};
 use crate::state::RootRow;
+use crate::tier::rescan::open_root;
 use crate::tier::taking_in::{self, TakenIn};
 use crate::units::format_size;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where a restore goes.
 pub struct Ground {
@@ -39,7 +41,13 @@ impl Ground {
     /// Looks at the configuration, where there is one.
     pub fn survey(context: &Context, source: &Source, target: &Target) -> Result<Self, Error> {
         let nothing = || Self { config: None, roots: vec![], foreign: false };
-        let config = match context.config() {
+        let found = context.config();
+        let own = found.as_ref().map(own_places).unwrap_or_default();
+        refuse_own_places(
+            target,
+            own.into_iter().chain(source.store.as_deref().and_then(store_dir)),
+        )?;
+        let config = match found {
             Ok(config) => config,
             Err(Error::NotInitialised(_)) => return Ok(nothing()),
             // Whoever names a store needs no configuration, not even a good one.
@@ -49,9 +57,14 @@ impl Ground {
         if !context::state_file(&config.state_dir).try_exists().unwrap_or(true) {
             return Ok(nothing());
         }
-        let dir = target.full(target.prefix());
+        let dir = target.dir();
         let touches = |root: &RootRow| root.path.starts_with(&dir) || dir.starts_with(&root.path);
-        let mut roots = context.state_read_only(&config)?.roots()?;
+        let mut roots = match context.state_read_only(&config).and_then(|db| Ok(db.roots()?)) {
+            Ok(roots) => roots,
+            // Nor a state DB that is whole, or one that its user may read.
+            Err(_) if source.store.is_some() => return Ok(nothing()),
+            Err(error) => return Err(error),
+        };
         roots.retain(touches);
         if source.store.as_ref().is_some_and(|url| *url != config.store.url) {
             return Ok(Self { foreign: !roots.is_empty(), ..nothing() });
@@ -92,9 +105,32 @@ impl Ground {
         with_site(context, config, &self.roots, catalog, work)
     }
 
+    /// Whose files were restored to this target before, where that is in a managed
+    /// tree: by now this node's own log may name them too, and the same command again
+    /// must not take that for where to go on.
+    pub fn node_before(&self, site: &Site<'_>, target: &Target) -> Result<Option<String>, Error> {
+        if self.roots.is_empty() {
+            return Ok(None);
+        }
+        Ok(site.state.setting(&setting(target))?)
+    }
+
+    /// Remembers it.
+    pub fn note_node(
+        &self,
+        site: &mut Site<'_>,
+        target: &Target,
+        node: NodeId,
+    ) -> Result<(), Error> {
+        if self.roots.is_empty() || node == site.node_id {
+            return Ok(());
+        }
+        Ok(site.state.set_setting(&setting(target), &node.to_string())?)
+    }
+
     /// Refuses stubs that nobody could recall.
     pub fn allow_stubs(&self, target: &Target, picks: &[Pick], url: &str) -> Result<(), Error> {
-        let dir = target.full(target.prefix());
+        let dir = target.dir();
         if self.foreign {
             return Err(Error::refused(
                 format!("{} is in a root of the configured store", escaped_path(&dir)),
@@ -128,17 +164,51 @@ impl Ground {
         options: Options,
     ) -> Result<RestoreStats, Error> {
         let stubs = options.mode == Mode::Stubs;
-        let managed = self.managed(target, options);
+        if stubs && site.guard.is_none() {
+            let text = "no guard is at work here: what opens one of these stubs before hsm recall \
+                        reads zeros";
+            site.monitor.notice(text);
+        }
         let Some(config) = self.config.as_ref().filter(|_| stubs && !self.roots.is_empty()) else {
-            return Ok(restore::run(site, catalog, picks, target, managed)?);
+            return self.by_roots(site, catalog, picks, target, &options);
         };
         let taking_in = taking_in::announce(site)?;
-        let restored = restore::run(site, catalog, picks, target, managed);
+        let restored = self.by_roots(site, catalog, picks, target, &options);
         let places = self.taken_in(target, picks);
         let taken = taking_in.finish(site, &places, &own_places(config));
         let stats = restored?;
         taken?;
         Ok(stats)
+    }
+
+    /// What lies in a managed root is made by the way into it that no guard sees.
+    fn by_roots(
+        &self,
+        site: &mut Site<'_>,
+        catalog: &mut Catalog,
+        picks: &[Pick],
+        target: &mut Target,
+        options: &Options,
+    ) -> Result<RestoreStats, Error> {
+        let (mut rest, mut totals) = (picks.to_vec(), RestoreStats::default());
+        for row in &self.roots {
+            let inside = |pick: &Pick| {
+                let place = target.place(&pick.root.path, &pick.under).ok();
+                place.is_some_and(|place| target.full(&place).starts_with(&row.path))
+            };
+            let (here, elsewhere): (Vec<Pick>, Vec<Pick>) = rest.into_iter().partition(inside);
+            rest = elsewhere;
+            if !here.is_empty() {
+                let mut target = target.within(&open_root(row)?)?;
+                let options = self.managed(&target, options.clone());
+                totals.add(&restore::run(site, catalog, &here, &mut target, options)?);
+            }
+        }
+        if !rest.is_empty() {
+            let options = self.managed(target, options.clone());
+            totals.add(&restore::run(site, catalog, &rest, target, options)?);
+        }
+        Ok(totals)
     }
 
     fn managed(&self, target: &Target, options: Options) -> Options {
@@ -163,6 +233,22 @@ impl Ground {
         };
         self.roots.iter().map(of_root).collect()
     }
+}
+
+/// Files of others do not belong among the objects of a store, nor beside a state DB.
+fn refuse_own_places(target: &Target, own: impl Iterator<Item = PathBuf>) -> Result<(), Error> {
+    let dir = target.dir();
+    for place in own {
+        if dir.starts_with(place.canonicalize().unwrap_or(place)) {
+            let what = format!("{} is in hsm's own store or state directory", escaped_path(&dir));
+            return Err(Error::refused(what, "another directory for --to"));
+        }
+    }
+    Ok(())
+}
+
+fn setting(target: &Target) -> String {
+    format!("restored to {}", hex::encode(target.dir().as_os_str().as_encoded_bytes()))
 }
 
 /// What a plan says of one path.
@@ -207,25 +293,6 @@ pub fn summary_line(stats: &RestoreStats, target: &Path) -> String {
         said.push("nothing to restore".to_owned());
     }
     format!("{}: {}", escaped_path(target), said.join(", "))
-}
-
-/// Adds what was done in one root to what was done in others.
-pub fn add(totals: &mut RestoreStats, more: &RestoreStats) {
-    let RestoreStats { files, bytes, stubs, stub_bytes, directories, others, links, .. } = more;
-    totals.files += files;
-    totals.bytes += bytes;
-    totals.stubs += stubs;
-    totals.stub_bytes += stub_bytes;
-    totals.directories += directories;
-    totals.others += others;
-    totals.links += links;
-    let RestoreStats { there, replaced, failed, sockets, devices, refused_attributes, .. } = more;
-    totals.there += there;
-    totals.replaced += replaced;
-    totals.failed += failed;
-    totals.sockets += sockets;
-    totals.devices += devices;
-    totals.refused_attributes += refused_attributes;
 }
 
 /// The figures of a summary.

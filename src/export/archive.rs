@@ -245,7 +245,8 @@ fn fill<W: Write>(
             // Cut off: the archive is not ended either.
             return Ok(0);
         };
-        let cut = |source| Error::Cut { path: head.path.clone(), source };
+        let path = || head.path.clone();
+        let cut = |source| Error::Cut { path: path(), source: Box::new(source) };
         member.write(&data.map_err(cut)?)?;
         last = matches!(piece, Piece::Last);
     }

@@ -39,7 +39,7 @@ pub enum Error {
     #[error("archive {name}: its data is not of {wanted_bytes} bytes")]
     Length { name: String, wanted_bytes: u64 },
     #[error("the archive ends in the middle of {}", path.display())]
-    Cut { path: PathBuf, source: fetch::FileError },
+    Cut { path: PathBuf, source: Box<fetch::FileError> },
     #[error(transparent)]
     State(#[from] state::Error),
     #[error(transparent)]

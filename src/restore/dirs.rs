@@ -118,7 +118,7 @@ impl Run<'_, '_> {
     }
 
     fn describe(&mut self, path: &RelPath, version: &Version) -> Result<(), Error> {
-        match self.options.mirrored {
+        match self.options.mirrored.iter().min().copied() {
             Some(since) => self.mirror_dir(path, version, since),
             None => self.describe_as(path, &attributes(&version.record)),
         }

@@ -5,7 +5,7 @@ use crate::os::relpath::BadPath;
 use crate::os::space::RESERVE_BYTES;
 use crate::site::{catalog, fetch};
 use crate::units::format_size;
-use crate::{state, store, stub};
+use crate::{state, stub};
 use std::io;
 use std::path::PathBuf;
 
@@ -76,16 +76,6 @@ pub enum FileError {
 impl From<crate::catalog::Error> for Error {
     fn from(error: crate::catalog::Error) -> Self {
         Self::Catalog(catalog::Error::Local(error))
-    }
-}
-
-impl Error {
-    /// The store's error behind it, if it is one.
-    pub fn store(&self) -> Option<&store::Error> {
-        match self {
-            Self::Catalog(catalog::Error::Store(error)) => Some(error),
-            _ => None,
-        }
     }
 }
 

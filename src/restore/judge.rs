@@ -12,6 +12,7 @@ use crate::os::stat::{FileKind, Stat};
 use crate::units::format_time;
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 
 /// A directory with more names is not listed.
 const MOST_NAMES: usize = 200_000;
@@ -32,9 +33,19 @@ pub enum Existing {
 /// In what way something that is there is not the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    Kind { found: FileKind },
-    Size { found: u64, recorded: u64 },
-    Mtime { found_ns: i64, recorded_ns: i64 },
+    Kind {
+        found: FileKind,
+    },
+    /// Something above it is no directory, or a link.
+    Above,
+    Size {
+        found: u64,
+        recorded: u64,
+    },
+    Mtime {
+        found_ns: i64,
+        recorded_ns: i64,
+    },
     Target,
     Device,
 }
@@ -43,6 +54,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind { found } => write!(f, "it is a {}", found.as_str()),
+            Self::Above => f.write_str("what is above it is no directory"),
             Self::Size { found, recorded } => {
                 write!(f, "it has {found} bytes, the version has {recorded}")
             }
@@ -67,8 +79,8 @@ pub enum Step {
     Differs(Difference),
 }
 
-/// What a mirror had brought to the path at hand, if this is one.
-pub type Before<'a> = dyn FnMut() -> Option<FileRecord> + 'a;
+/// What a mirror may have brought to the path at hand, if this is one.
+pub type Before<'a> = dyn FnMut() -> Vec<FileRecord> + 'a;
 
 /// Decides path after path, in path order.
 pub struct Judge {
@@ -129,7 +141,7 @@ impl Judge {
         let found = match known_missing {
             true => None,
             false => {
-                plantation.list(&dir, MOST_NAMES, self.litter_before_ns).map_err(FileError::Look)?
+                plantation.list(&dir, MOST_NAMES, self.litter_before_ns).map_err(look_error)?
             }
         };
         let mtime_ns = found.as_ref().map(|found| found.stat.mtime_ns);
@@ -166,7 +178,7 @@ impl Judge {
         if self.listed.last().is_some_and(|dir| !dir.may_have(path)) {
             return Ok(Step::Make);
         }
-        let Some(found) = plantation.lookup(path).map_err(FileError::Look)? else {
+        let Some(found) = plantation.lookup(path).map_err(look_error)? else {
             return Ok(Step::Make);
         };
         if self.existing == Existing::Leave {
@@ -179,9 +191,9 @@ impl Judge {
         let Some(difference) = difference(record, &found.stat, target.as_deref()) else {
             return Ok(Step::There(Some(found)));
         };
-        let untouched = |before: FileRecord| is_untouched(&before, &found, target.as_deref());
+        let untouched = |before: &FileRecord| is_untouched(before, &found, target.as_deref());
         let may_replace = self.may_replace(record, &found.stat)
-            || (is_replaceable(record, &found.stat) && before().is_some_and(untouched));
+            || (is_replaceable(record, &found.stat) && before().iter().any(untouched));
         if may_replace {
             tracing::debug!(path = %path, %difference, "replaced");
             return Ok(Step::Replace(found.stat));
@@ -225,6 +237,14 @@ fn is_replaceable(record: &FileRecord, stat: &Stat) -> bool {
 /// Nobody has changed what came here as this version.
 pub fn is_untouched(version: &FileRecord, found: &Found, target: Option<&[u8]>) -> bool {
     difference(version, &found.stat, target).is_none()
+}
+
+fn look_error(error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::NotADirectory => FileError::Differs(Difference::Above),
+        _ if error.raw_os_error() == Some(libc::ELOOP) => FileError::Differs(Difference::Above),
+        _ => FileError::Look(error),
+    }
 }
 
 /// How what is there differs from the version, if it does: in its type, a file in

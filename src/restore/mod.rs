@@ -31,7 +31,7 @@ pub use judge::{Difference, Existing, Step};
 pub use managed::Managed;
 pub use target::Target;
 
-use crate::catalog::{Point, Sight, Version};
+use crate::catalog::{Sight, Version};
 use crate::clock::Clock;
 use crate::ids::FileIdent;
 use crate::monitor::Phase;
@@ -77,9 +77,9 @@ pub struct Options {
     pub lost_of: Option<RootId>,
     /// Roots of this hsm that the restore goes to.
     pub managed: Vec<Managed>,
-    /// The target was brought to this segment before: what is still as it was then
-    /// is replaced.
-    pub mirrored: Option<u64>,
+    /// The target was brought to these segments before, in whole or in part: what is
+    /// still as it was then is replaced.
+    pub mirrored: Vec<u64>,
 }
 
 /// What a restore did, or would do.
@@ -102,6 +102,8 @@ pub struct RestoreStats {
     /// Replaced what was there.
     pub replaced: u64,
     pub failed: u64,
+    /// Of the failed ones, those that are there and differ.
+    pub differing: u64,
     /// Sockets, which only their programs can make.
     pub sockets: u64,
     /// Devices, where only root could make them.
@@ -123,6 +125,7 @@ impl RestoreStats {
         self.there += other.there;
         self.replaced += other.replaced;
         self.failed += other.failed;
+        self.differing += other.differing;
         self.sockets += other.sockets;
         self.devices += other.devices;
         self.refused_attributes += other.refused_attributes;
@@ -287,6 +290,7 @@ impl<'r, 's> Run<'r, 's> {
         };
         let step = match self.decide(pick, &path, &version)? {
             Ok(step) => step,
+            Err(FileError::Differs(difference)) => Step::Differs(difference),
             Err(error) => return self.fail(&path, error),
         };
         if let Some(hear) = hear {
@@ -297,7 +301,10 @@ impl<'r, 's> Run<'r, 's> {
         match step {
             Step::Make => self.take(Entry { path, pick, version, over: None }),
             Step::Replace(seen) => self.take(Entry { path, pick, version, over: Some(seen) }),
-            Step::Differs(difference) => self.fail(&path, FileError::Differs(difference)),
+            Step::Differs(difference) => {
+                self.stats.differing += 1;
+                self.fail(&path, FileError::Differs(difference))
+            }
             Step::There(found) => {
                 self.stats.there += 1;
                 match found.filter(|_| self.options.mode == Mode::Stubs) {
@@ -349,12 +356,11 @@ impl<'r, 's> Run<'r, 's> {
             self.entered(pick, &version.record, path, mtime_ns)?;
         }
         let db = self.catalog.db(self.site)?;
-        let (root, since) = (&self.picks[pick].root, self.options.mirrored);
+        let (root, points) = (&self.picks[pick].root, &self.options.mirrored);
         let mut failed = None;
         let before = &mut || {
-            let at = Sight::At(Point::Seq(since?));
-            let version = db.version_at(root, at, version.record.path_bytes());
-            version.map_err(|error| failed = Some(error)).ok()?.map(|version| version.record)
+            let brought = mirror::brought(db, root, points, version.record.path_bytes());
+            brought.map_err(|error| failed = Some(error)).unwrap_or_default()
         };
         let step = self.judge.step(&mut self.target.plantation, path, &version.record, before);
         match failed {
@@ -474,7 +480,10 @@ impl<'r, 's> Run<'r, 's> {
                 self.count_made(version);
             }
             Step::There(_) => self.stats.there += 1,
-            Step::Differs(_) => self.stats.failed += 1,
+            Step::Differs(_) => {
+                self.stats.differing += 1;
+                self.stats.failed += 1;
+            }
         }
     }
 
@@ -499,8 +508,7 @@ impl<'r, 's> Run<'r, 's> {
     fn flush(&mut self) -> Result<(), Error> {
         self.unflushed = 0;
         let flushed = crate::fault::effect("restore.flush").and_then(|()| self.disks.flush());
-        let path = || self.target.full(self.target.prefix());
-        flushed.map_err(|source| Error::Flush { path: path(), source })
+        flushed.map_err(|source| Error::Flush { path: self.target.dir(), source })
     }
 
     fn fail(&mut self, path: &RelPath, error: FileError) -> Result<(), Error> {

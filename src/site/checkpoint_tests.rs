@@ -206,3 +206,29 @@ fn a_writer_whose_log_is_not_what_it_wrote_makes_none() {
     assert!(matches!(error, checkpoint::Error::OtherEnd { found: 2, written: 3 }), "{error}");
     assert!(place.checkpoints().is_empty());
 }
+
+#[test]
+fn several_processes_enter_one_log_while_it_grows() {
+    let place = Place::new();
+    place.write(1, &["a"]);
+    let copy = place.dir.path().join("catalog.db");
+    let written = std::sync::atomic::AtomicBool::new(false);
+    let read = || {
+        let mut db = CatalogDb::open(&copy, STORE).expect("a copy");
+        while !written.load(std::sync::atomic::Ordering::SeqCst) {
+            place.sync(&mut db).expect("read beside others");
+        }
+        place.sync(&mut db).expect("read");
+        assert_eq!(db.node(NODE).expect("a row").expect("a node").head_seq, 3 * 41);
+    };
+    drop(CatalogDb::open(&copy, STORE).expect("a copy"));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(read);
+        }
+        for nth in 0..40 {
+            place.write(2 + nth, &["a"]);
+        }
+        written.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+}

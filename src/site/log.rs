@@ -235,26 +235,41 @@ pub fn look(site: &mut Site<'_>) -> Result<(), Error> {
     let plans = Plans::list(site.store)?;
     let news = plans.news(&mut |generation| site.state.collection_ended(generation))?;
     for generation in news.condemn {
-        let plan = read_plan(site.store, generation)?;
+        let plan = read_plan(site, generation)?;
         site.state.condemn(generation, &plan.packs)?;
     }
     for generation in news.end {
-        let end = read_end(site.store, generation)?;
+        let end = read_end(site, generation)?;
         site.state.end_collection(generation, &end.deleted)?;
     }
     Ok(())
 }
 
 /// The plan of a collection.
-pub fn read_plan(store: &dyn Store, generation: u64) -> Result<Collection, Error> {
+pub fn read_plan(site: &Site<'_>, generation: u64) -> Result<Collection, Error> {
     let key = collection_key(generation);
-    Collection::decode(&store.get(&key, None)?).map_err(|source| plan_error(&key, source))
+    let plan = Collection::decode(&site.store.get(&key, None)?);
+    plan.and_then(|plan| match (plan.store, plan.generation) == (site.store_id, generation) {
+        true => Ok(plan),
+        false => Err(foreign()),
+    })
+    .map_err(|source| Error::Plan { key: key.to_string(), source })
 }
 
 /// What a collection deleted.
-pub fn read_end(store: &dyn Store, generation: u64) -> Result<Collected, Error> {
+pub fn read_end(site: &Site<'_>, generation: u64) -> Result<Collected, Error> {
     let key = collected_key(generation);
-    Collected::decode(&store.get(&key, None)?).map_err(|source| plan_error(&key, source))
+    let end = Collected::decode(&site.store.get(&key, None)?);
+    end.and_then(|end| match (end.store, end.generation) == (site.store_id, generation) {
+        true => Ok(end),
+        false => Err(foreign()),
+    })
+    .map_err(|source| Error::Plan { key: key.to_string(), source })
+}
+
+fn foreign() -> manifest::Error {
+    let why = "it is not what its name says".to_owned();
+    manifest::Error::Malformed { what: "garbage collection", why }
 }
 
 /// The object that holds a plan.
@@ -265,8 +280,4 @@ pub fn collection_key(generation: u64) -> Key {
 /// The object that holds the end of a plan.
 pub fn collected_key(generation: u64) -> Key {
     Key::new(keys::collected_key(generation)).expect("the layout's own keys are valid")
-}
-
-fn plan_error(key: &Key, source: manifest::Error) -> Error {
-    Error::Plan { key: key.to_string(), source }
 }

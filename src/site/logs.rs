@@ -257,6 +257,9 @@ fn collections(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<(), Error> {
     Ok(())
 }
 
+/// Enters one log. Other processes enter it, too, perhaps by a newer listing, and a
+/// checkpoint may take the place of segments that were listed: where that shows, it
+/// goes on from where the copy is then, by a listing of its own.
 fn log(
     reader: &Reader<'_>,
     db: &mut CatalogDb,
@@ -264,8 +267,45 @@ fn log(
     listed: &Listed,
     until: Option<u64>,
 ) -> Result<u64, Error> {
-    let known = db.node(node)?;
-    let mut head = known.as_ref().and_then(|row| Some((row.head_seq, row.head_hash?)));
+    let mut known = head_of(db, node)?;
+    let mut fresh: Option<Listed> = None;
+    loop {
+        let error = match log_as_listed(reader, db, node, fresh.as_ref().unwrap_or(listed), until) {
+            Err(error) if may_be_overtaken(&error) => error,
+            entered_or_failed => return entered_or_failed,
+        };
+        let now = head_of(db, node)?;
+        if fresh.is_some() && now == known {
+            return Err(error);
+        }
+        known = now;
+        let mut found = list_below(reader.store, &keys::node_prefix(node))?;
+        fresh = Some(found.remove(&node).unwrap_or_default());
+    }
+}
+
+fn head_of(db: &CatalogDb, node: NodeId) -> Result<Option<(u64, [u8; 32])>, Error> {
+    Ok(db.node(node)?.and_then(|row| Some((row.head_seq, row.head_hash?))))
+}
+
+/// What a listing shows that is older than the copy, or than the store.
+fn may_be_overtaken(error: &Error) -> bool {
+    match error {
+        Error::Local(catalog::Error::NotNext { .. }) => true,
+        Error::Missing { .. } | Error::Shrunk { .. } => true,
+        Error::Store(error) => error.is_not_found(),
+        _ => false,
+    }
+}
+
+fn log_as_listed(
+    reader: &Reader<'_>,
+    db: &mut CatalogDb,
+    node: NodeId,
+    listed: &Listed,
+    until: Option<u64>,
+) -> Result<u64, Error> {
+    let mut head = head_of(db, node)?;
     let start = Start { reader, node, listed, until };
     if let Some((seq, _)) = head
         && start.is_cut_off(seq)

@@ -21,6 +21,10 @@ pub type Fetched<T> = (T, Result<Vec<u8>, fetch::FileError>);
 /// A window that has been put together: lists without holes.
 pub type Window<T> = Vec<(T, Content)>;
 
+/// Puts the next window together; `None` behind the last.
+pub type Next<'n, T, E> =
+    dyn FnMut(&mut Site<'_>, &mut Catalog) -> Result<Option<Window<T>>, E> + 'n;
+
 /// Fetches the windows that `next` yields, one after the other, and hands what they
 /// hold to `consume`, which runs beside and may end before the last. After an error of
 /// `next`, or a stop, the items end as if there were no more: what must be known to be
@@ -28,7 +32,7 @@ pub type Window<T> = Vec<(T, Content)>;
 pub fn flow<T, R, E>(
     site: &mut Site<'_>,
     catalog: &mut Catalog,
-    next: &mut dyn FnMut(&mut Site<'_>, &mut Catalog) -> Result<Option<Window<T>>, E>,
+    next: &mut Next<'_, T, E>,
     consume: impl FnOnce(&mut dyn Iterator<Item = Fetched<T>>) -> Result<R, E> + Send,
 ) -> Result<R, E>
 where

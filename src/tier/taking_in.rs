@@ -6,9 +6,11 @@
 //! behind, and what is condemned already is known here, and refused. At the end they
 //! are in the catalog like every other file.
 
-use super::rescan::{ScanRequest, open_root, rescan};
+use super::rescan::{ScanRequest, note_directory, open_root, rescan};
 use super::{Error, neighbours, recover, upload};
 use crate::os::relpath::RelPath;
+use crate::os::stat::FileKind;
+use crate::os::tree::RootDir;
 use crate::site::{CatalogLog, Site, log};
 use crate::state::RootRow;
 use std::path::PathBuf;
@@ -51,12 +53,7 @@ impl TakingIn {
         for TakenIn { row, under } in places {
             let root = open_root(row)?;
             for path in under {
-                let Ok(stat) = root.stat(path) else { continue };
-                let is_dir = stat.kind == crate::os::FileKind::Dir;
-                let dir = if is_dir { Some(path.clone()) } else { path.parent() };
-                let under = dir.filter(|dir| !dir.is_root());
-                let request = ScanRequest { under, skip: skip.to_vec(), threads: 0 };
-                rescan(&mut site.ground(), row, &root, &request)?;
+                take_names(site, row, &root, path, skip)?;
             }
             let nothing = std::iter::empty();
             segments += upload::run(site, row.id, &root, nothing, &|_, _| false)?.segments;
@@ -68,4 +65,30 @@ impl TakingIn {
         }
         Ok(())
     }
+}
+
+/// What is at and beneath `path`, and the names that lead there.
+fn take_names(
+    site: &mut Site<'_>,
+    row: &RootRow,
+    root: &RootDir,
+    path: &RelPath,
+    skip: &[PathBuf],
+) -> Result<(), Error> {
+    let Ok(stat) = root.stat(path) else { return Ok(()) };
+    let mut above = vec![];
+    let mut next = path.parent();
+    while let Some(dir) = next {
+        next = dir.parent();
+        above.push(dir);
+    }
+    for dir in above.iter().rev() {
+        note_directory(&mut site.ground(), row, root, dir, skip)?;
+    }
+    if stat.kind == FileKind::Dir {
+        let under = (!path.is_root()).then(|| path.clone());
+        let request = ScanRequest { under, skip: skip.to_vec(), threads: 0 };
+        rescan(&mut site.ground(), row, root, &request)?;
+    }
+    Ok(())
 }

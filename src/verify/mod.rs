@@ -13,6 +13,7 @@
 //! that nothing relies on a bad copy again. A bad copy of a file whose bytes
 //! are still local is repaired by uploading it again.
 
+mod elsewhere;
 mod files;
 mod objects;
 mod reading;
@@ -22,6 +23,8 @@ mod store_alone;
 
 pub use sample::Sample;
 pub use store_alone::store_alone;
+
+use elsewhere::Elsewhere;
 
 use crate::ids::{ChunkId, ContentId, PackId};
 use crate::os::relpath::RelPath;
@@ -130,7 +133,8 @@ pub fn run(
     options: &Options,
     found: &mut dyn FnMut(&Problem),
 ) -> Result<VerifyStats, Error> {
-    let mut verifier = Verifier { site, options, found, stats: VerifyStats::default() };
+    let (stats, elsewhere) = (VerifyStats::default(), Elsewhere::default());
+    let mut verifier = Verifier { site, options, found, stats, elsewhere };
     if !options.dry_run {
         // What another node's collection deleted is not missing.
         log::look(verifier.site)?;
@@ -155,6 +159,7 @@ struct Verifier<'a, 's> {
     options: &'a Options,
     found: &'a mut dyn FnMut(&Problem),
     stats: VerifyStats,
+    elsewhere: Elsewhere,
 }
 
 impl Verifier<'_, '_> {

@@ -73,10 +73,8 @@ fn write(
     parts: &mut dyn Iterator<Item = Fetched<Pieces>>,
 ) -> Result<(), Error> {
     for (pieces, data) in parts {
-        let not_whole = |source: FileError| {
-            let source = Box::new(source);
-            Error::NotWhole { path: path.to_owned(), source }
-        };
+        let not_whole =
+            |source: FileError| Error::NotWhole { path: path.to_owned(), source: source.into() };
         let data = data.map_err(not_whole)?;
         let mut rest = data.as_slice();
         for Piece { len, chunk } in pieces {

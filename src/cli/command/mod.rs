@@ -12,6 +12,7 @@ pub mod du;
 pub mod explain;
 pub mod export;
 pub mod find;
+pub mod gc;
 pub mod generate;
 pub mod history;
 pub mod init;
@@ -101,6 +102,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Doctor(args) => doctor::run(context, args),
         Command::Policy(args) => policy::run(context, args),
         Command::Demo(args) => demo::run(context, args),
+        Command::Gc(args) => gc::run(context, args),
         Command::Generate(args) => generate::run(context, args),
     }
 }
@@ -137,6 +139,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Doctor(_) => "doctor",
         Command::Policy(_) => "policy",
         Command::Demo(_) => "demo",
+        Command::Gc(_) => "gc",
         Command::Generate(_) => "generate",
     }
 }

@@ -14,6 +14,10 @@ use crate::site::{Catalog, Pick, Selection, Site};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
+/// Unfinished runs that are remembered; what only older ones brought counts as changed
+/// here.
+const MOST_POINTS: usize = 16;
+
 const EXAMPLES: &str = "\
 Examples:
   hsm pull files1 --to /srv/mirror          # all metadata now, data on demand
@@ -130,20 +134,22 @@ impl Pull<'_> {
     ) -> Result<(MirrorStats, RestoreStats), Error> {
         let dry_run = self.args.dry_run.dry_run;
         let setting = self.setting(target, pick);
-        let since = site.state.setting(&setting)?.and_then(|text| text.parse().ok());
+        let known = site.state.setting(&setting)?;
+        let points = points(known.as_deref());
         let head = self.selection.node.head_seq;
         let picks = std::slice::from_ref(pick);
-        let mirrored = match since {
-            Some(since) => take_away(site, catalog, picks, target, since, dry_run)?,
-            None => MirrorStats::default(),
-        };
+        if !dry_run {
+            // What a run that is killed has brought is known for what it is.
+            site.state.set_setting(&setting, &text(&points, head))?;
+        }
+        let mirrored = take_away(site, catalog, picks, target, &points, dry_run)?;
         let options = Options {
             mode: self.mode,
             existing: Existing::Refuse,
             sight: Sight::At(Point::Seq(head)),
             lost_of: None,
             managed: vec![],
-            mirrored: since,
+            mirrored: points,
         };
         if dry_run {
             let hear = &mut |planned: restore::Planned<'_>| {
@@ -154,8 +160,9 @@ impl Pull<'_> {
             return Ok((mirrored, planned));
         }
         let restored = self.ground.restore(site, catalog, picks, target, options)?;
-        if !site.stop.requested() {
-            site.state.set_setting(&setting, &head.to_string())?;
+        let failed = mirrored.failed + restored.failed - restored.differing;
+        if failed == 0 && !site.stop.requested() {
+            site.state.set_setting(&setting, &text(&[], head))?;
         }
         Ok((mirrored, restored))
     }
@@ -171,6 +178,22 @@ impl Pull<'_> {
             hex::encode(place.as_os_str().as_encoded_bytes())
         )
     }
+}
+
+/// The segments up to which a mirror was brought: by the last whole run, and by those
+/// that were killed or failed since, which have brought some of it.
+fn points(known: Option<&str>) -> Vec<u64> {
+    known.into_iter().flat_map(|text| text.split(',')).filter_map(|seq| seq.parse().ok()).collect()
+}
+
+fn text(points: &[u64], head: u64) -> String {
+    let mut all: Vec<u64> = points.iter().copied().filter(|seq| *seq != head).collect();
+    // The whole run stays: most of what is there is of it.
+    if all.len() > MOST_POINTS {
+        all.drain(1..=all.len() - MOST_POINTS);
+    }
+    let all: Vec<String> = all.into_iter().chain([head]).map(|seq| seq.to_string()).collect();
+    all.join(",")
 }
 
 fn conclude(

@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::locate::{self, Place};
 use crate::cli::output::{Name, escaped_path};
-use crate::cli::restoring::{Ground, add, figures, show_step, summary_line};
+use crate::cli::restoring::{Ground, figures, show_step, summary_line};
 use crate::cli::selection::own_catalog;
 use crate::config::Config;
 use crate::restore::{self, Existing, Mode, Options, Planned, RestoreStats, Step, Target};
@@ -79,14 +79,14 @@ pub fn run(context: &Context, args: &UndeleteArgs) -> Result<Outcome, Error> {
                 sight: Sight::Last,
                 lost_of: Some(row.id),
                 managed: vec![],
-                mirrored: None,
+                mirrored: vec![],
             };
             let catalog = &mut catalog;
             let stats = match looks {
                 true => plan(context, args, &config, (site, catalog), &picks, &mut target, options),
                 false => ground.restore(site, catalog, &picks, &mut target, options),
             }?;
-            add(&mut totals, &stats);
+            totals.add(&stats);
         }
         Ok(totals)
     })?;

@@ -104,6 +104,14 @@ impl Plantation {
         Ok(Self::on(Arc::new(top), Arc::default()))
     }
 
+    /// Of a directory that is open, not with `O_PATH`: what is made goes through the
+    /// mount that it was opened by, which may be one that raises no events.
+    pub fn at(dir: impl AsFd) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
+        Ok(Self::on(Arc::new(top), Arc::default()))
+    }
+
     /// The same target for another thread.
     pub fn another(&self) -> Self {
         Self::on(Arc::clone(&self.top), Arc::clone(&self.unmarked))
