@@ -393,6 +393,123 @@ fn an_empty_root_is_a_missing_mount_and_no_deletion() {
     assert_eq!(sandbox.read("a"), noise(1, 100_000));
 }
 
+/// Dies at the point, which must be reached.
+fn dies(sandbox: &mut Sandbox, point: &str, args: &[&str]) {
+    sandbox.set_env("HSM_FAULT_ABORT", &format!("{point}:1"));
+    let ran = sandbox.hsm(args);
+    assert_eq!(ran.code(), -1, "{point} is never reached: {}", ran.stderr());
+    sandbox.set_env("HSM_FAULT_ABORT", "");
+}
+
+#[test]
+fn a_run_that_died_and_took_the_state_db_along_loses_nothing() {
+    let of_tier = [
+        "upload.pack-put",
+        "upload.pack-recorded",
+        "upload.segment-put",
+        "stub.marker-set",
+        "stub.before-punch",
+        "stub.after-punch",
+        "stub.after-times",
+    ];
+    let of_recall = [
+        "stub.fill-flag-set",
+        "stub.fill-data-written",
+        "stub.fill-data-durable",
+        "stub.fill-marker-removed",
+    ];
+    for point in of_tier.into_iter().chain(of_recall) {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("a", &noise(1, 100_000));
+        sandbox.write("b/c", &noise(2, 5 << 20));
+        sandbox.write("b/d", &noise(3, 3000));
+        let before = snapshot(&sandbox.tree());
+        if point.starts_with("stub.fill") {
+            sandbox.hsm(["tier"]).succeeds();
+            let tree = sandbox.tree().display().to_string();
+            dies(&mut sandbox, point, &["recall", "-r", &tree]);
+        } else {
+            dies(&mut sandbox, point, &["tier"]);
+        }
+        lose_state(&sandbox);
+        let ran = rebuild(&sandbox, &[]);
+        if ran.code() == 1 {
+            // Not even its first segment was written.
+            ran.complains(&["no log in the store names"]);
+            assert_same(&before, &snapshot(&sandbox.tree()));
+            continue;
+        }
+        let summary = ran.succeeds().summary();
+        assert_eq!(summary["problems"], 0, "{point}: {summary}");
+        sandbox.hsm(["tier"]).succeeds();
+        assert!(is_stub(&sandbox.tree().join("b/c")), "{point}");
+        sandbox.hsm(["verify", "--data"]).succeeds();
+        assert_same(&before, &whole(&sandbox));
+    }
+}
+
+#[test]
+fn a_rebuild_that_dies_is_begun_again() {
+    for point in ["upload.segment-put", "rebuild.told", "rebuild.kept"] {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("a", &noise(1, 100_000));
+        sandbox.write("b", &noise(2, 50_000));
+        let before = snapshot(&sandbox.tree());
+        sandbox.hsm(["tier"]).succeeds();
+        // Something to tell the log.
+        fs::rename(sandbox.tree().join("a"), sandbox.tree().join("c")).unwrap();
+        dies(&mut sandbox, point, &["rebuild", "--force"]);
+        if point == "rebuild.kept" {
+            assert!(!sandbox.state_db().exists(), "the old one is aside");
+        }
+        rebuild(&sandbox, &["--force"]).succeeds();
+        let left: Vec<_> = fs::read_dir(sandbox.state_dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains("rebuilding"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        fs::rename(sandbox.tree().join("c"), sandbox.tree().join("a")).unwrap();
+        sandbox.hsm(["tier"]).succeeds();
+        let mut now = whole(&sandbox);
+        now.insert("".into(), before[Path::new("")].clone());
+        assert_same(&before, &now);
+        sandbox.hsm(["tier"]).succeeds();
+        assert_eq!(differences(&rebuild(&sandbox, &["--force"]).succeeds()), [], "{point}");
+    }
+}
+
+/// Whoever may write a file of an ordinary user's tree may also set its marker.
+#[test]
+fn an_ordinary_users_markers_count_only_if_a_log_says_the_same() {
+    let sandbox = Sandbox::empty();
+    sandbox.write("secret", &noise(1, 100_000));
+    sandbox.write("mine", &noise(2, 100_000));
+    sandbox.write("moved", &noise(3, 100_000));
+    let hsm = support::as_nobody(&sandbox);
+    let (tree, state, store) =
+        (sandbox.tree().display().to_string(), sandbox.state_dir(), sandbox.store_url());
+    let state = state.to_str().unwrap();
+    hsm(&["init", "--state-dir", state, "--store", &store, &tree]).succeeds();
+    sandbox.policy(EAGER_POLICY);
+    hsm(&["tier"]).succeeds();
+    let at = |name: &str| sandbox.tree().join(name);
+    let attribute = |name: &str| xattr::get(at(name), "user.hsm").unwrap().expect("a stub");
+    let marker = |name: &str| hsm::stub::Marker::decode(&attribute(name)).unwrap();
+    let forged = hsm::stub::Marker { content: marker("secret").content, ..marker("mine") };
+    xattr::set(at("mine"), "user.hsm", &forged.encode()).unwrap();
+    fs::rename(at("moved"), at("elsewhere")).unwrap();
+    lose_state(&sandbox);
+    let ran = hsm(&["rebuild", "--json"]).exits(4);
+    let told = differences(&ran);
+    let kinds: Vec<&str> = told.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["bad-marker", "gone", "replaced", "unrecorded"], "{told:?}");
+    hsm(&["recall", "-r", &tree]).exits(3);
+    assert_ne!(sandbox.read("mine"), noise(1, 100_000));
+    assert_eq!(sandbox.read("secret"), noise(1, 100_000));
+    assert_eq!(sandbox.read("elsewhere"), noise(3, 100_000));
+}
+
 /// The store without what trying it out leaves.
 fn store_of(sandbox: &Sandbox) -> Snapshot {
     let mut found = snapshot(&sandbox.store());

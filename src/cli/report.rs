@@ -152,14 +152,12 @@ const PUT_BACK: &str = "put the object that is named back, from a backup of the 
 
 fn tier_hint(error: &tier::Error) -> Option<String> {
     use tier::Error as Tier;
-    if let Tier::Catalog(damage) = error {
-        return damage.is_damage().then(|| match damage.good_until() {
-            Some(seq) => format!(
-                "a backup of the store, if it has the object; else hsm rebuild --force --until-segment \
-                 {seq}"
-            ),
-            None => "a backup of the store, if it has the objects; else hsm rebuild --force".into(),
-        });
+    if let Tier::Catalog(damage) = error
+        && damage.is_damage()
+    {
+        let until = damage.good_until().map(|seq| format!(" --until-segment {seq}"));
+        let until = until.unwrap_or_default();
+        return Some(format!("{PUT_BACK}; where there is none: hsm rebuild --force{until}"));
     }
     Some(
         match error {

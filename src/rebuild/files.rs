@@ -206,7 +206,7 @@ impl Rebuild<'_, '_> {
                 self.stub(found, &fd, &marker, version.as_ref(), way, batch)?;
             }
             Glance::Sure(Placement::Filling(marker)) => {
-                let way = way(FileState::Recalling, Some(FileState::Stub), true);
+                let way = way(FileState::Recalling, Some(FileState::Stub), false);
                 self.stub(found, &fd, &marker, version.as_ref(), way, batch)?;
             }
             Glance::Sure(Placement::Marked(marker)) => {
@@ -237,12 +237,21 @@ impl Rebuild<'_, '_> {
             self.tell(Difference::BadMarker { path: found.full, why });
             return Ok(());
         }
+        if !self.is_believed(&found, marker)? {
+            let why = "its owner could have set it, and no log says that this file was uploaded so";
+            self.tell(Difference::BadMarker { path: found.full, why: why.to_owned() });
+            return Ok(());
+        }
         let here = version.filter(|version| {
             version.record.content == Some(marker.content) && is_same_inode(version, found.ident)
         });
         if let Some(version) = here
             && let Some(content) = version.record.content_list()
         {
+            if way.state == FileState::Stub && is_half_punched(&version.record, &found.stat) {
+                (way.state, way.former) = (FileState::Stubbing, Some(FileState::Uploaded));
+                way.certain = false;
+            }
             let same = way.certain && is_described(&version.record, &found.stat, fd);
             way.seq = same.then_some(version.from_seq);
             let cut = version.record.chunking.clone().unwrap_or_default();
@@ -267,6 +276,17 @@ impl Rebuild<'_, '_> {
         batch.files.push(self.managed(&found, content, cut, &way, None));
         self.tell(Difference::Unrecorded { path: found.full });
         Ok(())
+    }
+
+    /// An ordinary user's marker can be set by whoever may write the file; it counts
+    /// only where something else says the same of this inode.
+    fn is_believed(&self, found: &Found, marker: &Marker) -> Result<bool, Error> {
+        if MarkerSpace::for_this_process() == MarkerSpace::Trusted {
+            return Ok(true);
+        }
+        let before = found.before.as_ref().and_then(|row| row.content);
+        let known = before == Some(marker.content);
+        Ok(known || self.sources.catalog.was_uploaded(marker.content, found.ident)?)
     }
 
     /// A file without a marker: all its bytes are here, and what was uploaded of it is
@@ -397,6 +417,13 @@ fn look(place: &Place<'_>, entry: &EntryRow) -> Result<Option<Looked>, FileError
 
 fn is_same_inode(version: &Version, ident: FileIdent) -> bool {
     (version.record.ino, version.record.generation) == (ident.ino, ident.generation)
+}
+
+/// A punch sets both times to one moment, and a run that died could not put the mtime
+/// back: it is the content's, which is in the record. A bare `touch` of a stub looks
+/// the same, and is undone.
+fn is_half_punched(record: &FileRecord, stat: &Stat) -> bool {
+    stat.mtime_ns == stat.ctime_ns && stat.mtime_ns != record.mtime_ns
 }
 
 /// The record says all that a restore would bring back; the ctime of a stub is not

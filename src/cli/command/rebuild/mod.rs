@@ -19,6 +19,7 @@ use crate::cli::output::{Name, escaped_path};
 use crate::cli::report;
 use crate::config::Config;
 use crate::errand::Errand;
+use crate::fault;
 use crate::guard::client;
 use crate::ids::NodeId;
 use crate::monitor::Monitor;
@@ -104,6 +105,7 @@ pub fn run(context: &Context, args: &RebuildArgs) -> Result<Outcome, Error> {
     }
     let written = write_down(context, &mut site, &known, &roots, &stats);
     let renewed = (site.node_id != known.node.node).then_some(site.node_id);
+    fault::point("rebuild.told");
     let Site { state, .. } = site;
     drop(old);
     let kept = place.replace(state, context.now_ns())?;
@@ -271,6 +273,12 @@ fn conclude(
     if stats.bad_packs > 0 {
         let bad = stats.bad_packs;
         context.out.remark(format!("{bad} packs are missing or damaged: hsm verify"))?;
+    }
+    if stats.problems > 0 {
+        context.out.remark(
+            "their data may still be in packs that no log names: no garbage collection before that \
+             is settled",
+        )?;
     }
     if stats.foreign > 0 {
         let foreign = stats.foreign;

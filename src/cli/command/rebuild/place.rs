@@ -6,6 +6,7 @@ use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
 use crate::config::Config;
+use crate::fault;
 use crate::state::{self, StateDb};
 use crate::units::format_time;
 use std::ffi::OsString;
@@ -66,6 +67,7 @@ impl Place {
     pub fn replace(self, new: StateDb, now_ns: i64) -> Result<Option<PathBuf>, Error> {
         new.settle_into_one_file()?;
         let kept = self.put_aside(now_ns)?;
+        fault::point("rebuild.kept");
         std::fs::rename(&self.new, &self.current)
             .map_err(Error::io("put the new state DB in place of", &self.current))?;
         remove(&self.new)?;
