@@ -44,17 +44,21 @@ impl Ground {
         let config = match context.config() {
             Ok(config) => config,
             Err(Error::NotInitialised(_)) => return Ok(nothing()),
-            // Whoever names a store needs no configuration, not even a good one.
+            // Whoever names a store needs no hsm here, not even a good one.
             Err(_) if source.store.is_some() => return Ok(nothing()),
             Err(error) => return Err(error),
         };
         if !context::state_file(&config.state_dir).try_exists().unwrap_or(true) {
             return Ok(nothing());
         }
+        let known = context.state_read_only(&config).and_then(|state| Ok(state.roots()?));
+        let mut roots = match known {
+            Ok(roots) => roots,
+            Err(_) if source.store.is_some() => return Ok(nothing()),
+            Err(error) => return Err(error),
+        };
         let dir = target.dir();
-        let touches = |root: &RootRow| root.path.starts_with(&dir) || dir.starts_with(&root.path);
-        let mut roots = context.state_read_only(&config)?.roots()?;
-        roots.retain(touches);
+        roots.retain(|root| root.path.starts_with(&dir) || dir.starts_with(&root.path));
         if source.store.as_ref().is_some_and(|url| *url != config.store.url) {
             return Ok(Self { foreign: !roots.is_empty(), ..nothing() });
         }
