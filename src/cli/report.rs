@@ -173,6 +173,10 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
             | Tier::Retired { .. } => {
                 "hsm nodes renew, which makes this server a node of its own in the store"
             }
+            Tier::Rewound { .. } => {
+                "put the newest store back; or, if that is lost, hsm nodes renew, then hsm verify, \
+                 which finds the copies that are lost too"
+            }
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
             _ => return None,

@@ -80,6 +80,10 @@ pub enum Error {
     Catalog(#[from] catalog::Error),
     #[error("{key} was written by another host, which has the same node id as this one")]
     OtherHost { key: String },
+    #[error(
+        "the store has lost {key}, which ends this server's log: it is an older copy of the store"
+    )]
+    Rewound { key: String },
     #[error("this node was retired by node {by}: {key} ends its log")]
     Retired { key: String, by: NodeId },
     #[error("{failures} files failed: the run stops here (limits.stop_after_errors)")]

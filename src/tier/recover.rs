@@ -9,7 +9,7 @@ use super::commit::Batch;
 use super::rescan::open_managed;
 use crate::ids::{FileIdent, PackId};
 use crate::manifest::{
-    FileRecord, Name, PackRecord, Record, SegmentHeader, decode_segment, segment_hash,
+    FileRecord, Name, PackRecord, Record, SegmentHeader, decode_segment, keys, segment_hash,
 };
 use crate::os::blocks;
 use crate::os::relpath::RelPath;
@@ -39,6 +39,7 @@ pub struct Recovered {
 /// Recovers the store side: this node's log and the packs it was sending.
 /// Needs the store to answer; run it before an upload.
 pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
+    require_end(site)?;
     let mut recovered = Recovered::default();
     while adopt_next_segment(site)? {
         recovered.segments += 1;
@@ -51,6 +52,29 @@ pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
         log::write_records(site, &[])?;
     }
     Ok(recovered)
+}
+
+/// The store still has what this server last told it. One that was put back from a
+/// backup has neither that nor the packs of that time: a file that relies on them must
+/// keep its blocks, and a segment behind the gap could not be read.
+pub fn require_end(site: &Site<'_>) -> Result<(), Error> {
+    let seq = site.state.log_head()?.next_seq - 1;
+    if seq == 0 {
+        return Ok(());
+    }
+    let key = segment_key(site.node_id, seq);
+    match site.store.get(&key, None) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Ok(()),
+    }
+    // A checkpoint may stand for it.
+    let mut stands = false;
+    site.store.list(&keys::checkpoint_prefix(site.node_id), None, &mut |object| {
+        let found = keys::parse_checkpoint_key(object.key.as_str());
+        stands |= found.is_some_and(|(_, upto, _)| upto >= seq);
+    })?;
+    if stands { Ok(()) } else { Err(Error::Rewound { key: key.to_string() }) }
 }
 
 /// The segment after the last one that the state DB knows, if the store has it.

@@ -10,6 +10,7 @@ pub fn helps_against(error: &Error) -> bool {
         error,
         Error::OtherHost { .. }
             | Error::Retired { .. }
+            | Error::Rewound { .. }
             | Error::Log(log::Error::Fenced { .. })
             | Error::Catalog(catalog::Error::Segment { .. })
     )
