@@ -393,3 +393,20 @@ fn nothing_is_stubbed_or_written_on_an_older_copy_of_the_store() {
     assert_eq!(sandbox.read("since"), noise(2, 100_000));
     sandbox.hsm(["verify", "--data"]).succeeds();
 }
+
+#[test]
+fn a_copy_of_the_catalog_that_is_damaged_deep_inside_is_made_anew() {
+    let sandbox = Sandbox::new();
+    for nth in 0..300 {
+        sandbox.write(&format!("file-{nth}"), b"bytes");
+    }
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.hsm(["nodes"]).succeeds();
+    let copy = sandbox.state_dir().join("catalog.db");
+    let mut bytes = std::fs::read(&copy).expect("the copy");
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0x5a);
+    std::fs::write(&copy, bytes).expect("damaged");
+    sandbox.on("history", &[], &["file-7"]).exits(1).complains(&["malformed", "made anew"]);
+    sandbox.on("history", &[], &["file-7"]).succeeds();
+}
