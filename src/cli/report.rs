@@ -25,7 +25,11 @@ pub fn exit(error: &Error) -> Exit {
         Error::Store(error)
         | Error::Logs(logs::Error::Store(error))
         | Error::Restore(restore::Error::Catalog(logs::Error::Store(error)))
-        | Error::Tier(tier::Error::Store(error))
+        | Error::Tier(
+            tier::Error::Store(error)
+            | tier::Error::Log(log::Error::Store(error))
+            | tier::Error::Catalog(logs::Error::Store(error)),
+        )
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
         | Error::Verify(verify::Error::Store(error))
@@ -125,7 +129,11 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Store(error)
         | Error::Logs(logs::Error::Store(error))
         | Error::Restore(restore::Error::Catalog(logs::Error::Store(error)))
-        | Error::Tier(tier::Error::Store(error))
+        | Error::Tier(
+            tier::Error::Store(error)
+            | tier::Error::Log(log::Error::Store(error))
+            | tier::Error::Catalog(logs::Error::Store(error)),
+        )
         | Error::Recall(recall::Error::Store(error))
         | Error::Adopt(adopt::Error::Store(error))
         | Error::Verify(verify::Error::Store(error)) => return store_hint(error.kind()),
