@@ -10,6 +10,8 @@ mod cycle;
 mod killed;
 #[path = "gc/place.rs"]
 mod place;
+#[path = "gc/storm.rs"]
+mod storm;
 #[path = "gc/refused.rs"]
 mod refused;
 mod support;

@@ -64,7 +64,7 @@ pub fn packs(store: &Path) -> BTreeSet<PathBuf> {
     files(&store.join("packs")).collect()
 }
 
-pub fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+pub fn files(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let found = WalkDir::new(dir).into_iter().filter_map(Result::ok);
     found.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path())
 }
@@ -95,9 +95,7 @@ pub fn in_process<T>(
 ) -> T {
     let state = StateDb::open(&sandbox.state_db()).expect("the state DB");
     let found = state.setting("store.capabilities").expect("asked").expect("it was tried out");
-    let config = std::fs::read_to_string(sandbox.config()).expect("the configuration");
-    let url = config.lines().find_map(|line| line.strip_prefix("url = ")).expect("a URL");
-    let opened = hsm::store::open(&StoreOptions::new(url.trim_matches('"'))).expect("the store");
+    let opened = open_store(sandbox);
     let stop = Stop::new();
     work(&mut Site {
         store_id: state.store_id(),
@@ -126,4 +124,11 @@ pub fn snapshot_of_log(sandbox: &Sandbox, name: &str) {
         let record = Record::Snapshot { name: name.to_owned(), seq, at_ns: site.clock.now_ns() };
         hsm::site::log::write_records(site, &[record]).expect("written");
     });
+}
+
+/// The store of the sandbox's configuration.
+pub fn open_store(sandbox: &Sandbox) -> Box<dyn Store> {
+    let config = std::fs::read_to_string(sandbox.config()).expect("the configuration");
+    let url = config.lines().find_map(|line| line.strip_prefix("url = ")).expect("a URL");
+    hsm::store::open(&StoreOptions::new(url.trim_matches('"'))).expect("the store")
 }
