@@ -4,16 +4,18 @@
 
 #[path = "gc/beside.rs"]
 mod beside;
+#[path = "gc/between.rs"]
+mod between;
 #[path = "gc/cycle.rs"]
 mod cycle;
 #[path = "gc/killed.rs"]
 mod killed;
 #[path = "gc/place.rs"]
 mod place;
-#[path = "gc/storm.rs"]
-mod storm;
 #[path = "gc/refused.rs"]
 mod refused;
+#[path = "gc/storm.rs"]
+mod storm;
 mod support;
 #[path = "gc/two.rs"]
 mod two;

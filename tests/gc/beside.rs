@@ -1,111 +1,16 @@
 //! One run with another in the middle, at each of its store calls in turn: real
 //! uploads, real collections, on the requests in which they really meet.
 
-use crate::place::{AT_ONCE, collecting, gc_to_the_end, in_process, neighbour, open_store};
+use crate::between::Between;
+use crate::place::{AT_ONCE, collect, collecting, gc_to_the_end, in_process, neighbour, policy};
+use crate::support::Sandbox;
 use crate::support::snapshot::is_stub;
 use crate::support::trees::noise;
-use crate::support::{EAGER_POLICY, Sandbox};
-use bytes::Bytes;
 use hsm::chunk::Chunking;
-use hsm::config::GcSection;
-use hsm::gc::{self, Options};
-use hsm::policy::{Names, PolicySet};
-use hsm::store::{
-    Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result, Store, SweepStats,
-};
+use hsm::store::Store;
 use hsm::tier::plan::Wish;
-use hsm::tier::recover;
 use hsm::tier::run::{Job, run};
 use std::fs;
-use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-type Act<'t> = Box<dyn FnOnce() + Send + 't>;
-
-/// A store that does something else right before its `at`th call.
-struct Between<'t> {
-    inner: Box<dyn Store>,
-    calls: AtomicU64,
-    at: u64,
-    act: Mutex<Option<Act<'t>>>,
-}
-
-impl<'t> Between<'t> {
-    fn new(sandbox: &Sandbox, at: u64, act: impl FnOnce() + Send + 't) -> Self {
-        let act: Act<'t> = Box::new(act);
-        let act = Mutex::new(Some(act));
-        Self { inner: open_store(sandbox), calls: AtomicU64::new(0), at, act }
-    }
-
-    fn enter(&self) -> &dyn Store {
-        if self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
-            let act = self.act.lock().expect("no holder panics").take();
-            act.expect("the call comes once")();
-        }
-        &*self.inner
-    }
-
-    /// Whether its call has come.
-    fn has_acted(&self) -> bool {
-        self.act.lock().expect("no holder panics").is_none()
-    }
-}
-
-impl Store for Between<'_> {
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-    fn put(&self, key: &Key, body: Bytes, options: &PutOptions) -> Result<PutReceipt> {
-        self.enter().put(key, body, options)
-    }
-    /// When a segment is read makes no difference, once it was listed.
-    fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
-        let is_log = key.as_str().starts_with("nodes/");
-        if is_log { self.inner.get(key, range) } else { self.enter().get(key, range) }
-    }
-    fn head(&self, key: &Key) -> Result<ObjectInfo> {
-        self.enter().head(key)
-    }
-    fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&Key>,
-        visit: &mut dyn FnMut(ObjectInfo),
-    ) -> Result<()> {
-        self.enter().list(prefix, start_after, visit)
-    }
-    fn delete(&self, key: &Key) -> Result<()> {
-        self.enter().delete(key)
-    }
-    fn sweep(&self, older_than_ns: i64) -> Result<SweepStats> {
-        self.enter().sweep(older_than_ns)
-    }
-    fn lock_until(&self, key: &Key, until_ns: i64) -> Result<bool> {
-        self.inner.lock_until(key, until_ns)
-    }
-    fn protections(&self) -> Result<Protections> {
-        self.inner.protections()
-    }
-    fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
-        self.inner.honours(precaution, scratch)
-    }
-}
-
-fn policy() -> PolicySet {
-    PolicySet::load(&[("test", EAGER_POLICY)], &Names::none()).expect("a policy")
-}
-
-/// As the configuration says.
-fn section() -> GcSection {
-    GcSection {
-        grace: Duration::ZERO,
-        settle: Duration::ZERO,
-        max_share_pct: 100.0,
-        ..GcSection::default()
-    }
-}
 
 /// `hsm tier` on this store.
 fn tier(sandbox: &Sandbox, store: &dyn Store) {
@@ -122,16 +27,6 @@ fn tier(sandbox: &Sandbox, store: &dyn Store) {
         };
         run(site, &policy(), &row, &job).expect("a run")
     });
-}
-
-/// `hsm gc` on this store.
-fn collect(sandbox: &Sandbox, store: &dyn Store) -> gc::Collected {
-    in_process(sandbox, Some(store), |site| {
-        recover::recover_store(site).expect("recovered");
-        let (section, policy) = (section(), policy());
-        let options = Options { section: &section, policy: &policy, confirmed_pct: None };
-        gc::run(site, &options).expect("a collection")
-    })
 }
 
 /// A file of this name and these bytes came, went, and is expired; what it had is
@@ -219,7 +114,7 @@ fn an_upload_at_each_call_of_a_collection_keeps_what_it_wants() {
             first.hsm(["tier"]).succeeds();
         });
         for _ in 0..2 {
-            collect(&second, &store);
+            collect(&second, &store).expect("a collection");
         }
         let done = !store.has_acted();
         drop(store);
@@ -245,7 +140,7 @@ fn a_collection_at_each_call_of_a_collection_deletes_what_one_of_them_decides() 
             }
         });
         for _ in 0..2 {
-            collect(&second, &store);
+            collect(&second, &store).expect("a collection");
         }
         let done = !store.has_acted();
         drop(store);
