@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod monitor;
 pub mod os;
 pub mod policy;
+pub mod rebuild;
 pub mod recall;
 pub mod restore;
 pub mod scan;

@@ -330,3 +330,35 @@ fn a_file_whose_directory_became_another_thing_is_gone_and_no_failure() {
     replace();
     held.finish().succeeds();
 }
+
+#[test]
+fn a_restore_never_goes_into_the_store_or_the_state_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f", b"bytes");
+    sandbox.hsm(["tier"]).succeeds();
+    let url = sandbox.store_url();
+    for dir in [sandbox.store(), sandbox.store().join("packs/new"), sandbox.state_dir()] {
+        let to = dir.to_str().expect("text");
+        for more in [&[][..], &["--store", &url], &["--stubs"]] {
+            let args = [&["restore", "--to", to], more].concat();
+            sandbox.hsm(args).exits(1).complains(&["own store or state directory"]);
+        }
+    }
+    assert!(!sandbox.store().join("packs/new").exists());
+    let mut nowhere = Sandbox::empty();
+    nowhere.set_env("HSM_CONFIG", "/nonexistent");
+    let to = sandbox.store();
+    nowhere.hsm(["restore", "--store", &url, "--to", to.to_str().expect("text")]).exits(1);
+}
+
+#[test]
+fn a_named_store_is_restored_beside_a_state_db_that_is_damaged() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f", b"bytes");
+    sandbox.hsm(["tier"]).succeeds();
+    std::fs::write(sandbox.state_db(), "no database at all").expect("damaged");
+    let (url, to) = (sandbox.store_url(), sandbox.path("back"));
+    let to_text = to.to_str().expect("text");
+    sandbox.hsm(["restore", "--store", &url, "--strip-root", "--to", to_text]).succeeds();
+    assert_eq!(std::fs::read(to.join("f")).expect("restored"), b"bytes");
+}

@@ -40,5 +40,5 @@ pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;
 pub use packs::CatalogPack;
 pub use pages::Sight;
-pub use snapshots::SnapshotRow;
+pub use snapshots::{Figures, Needs, SnapshotRow};
 pub use versions::{Point, Version};

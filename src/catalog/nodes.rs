@@ -32,6 +32,27 @@ pub struct NodeRow {
     pub tail_bytes: u64,
 }
 
+impl NodeRow {
+    /// Of a node without a log.
+    pub fn unknown(node: NodeId) -> Self {
+        Self {
+            node,
+            host: None,
+            head_seq: 0,
+            head_hash: None,
+            ack_gen: 0,
+            open_session: None,
+            written_ns: 0,
+            fenced: false,
+            forgotten: false,
+            checkpoint_seq: 0,
+            checkpoint_ns: 0,
+            checkpoint_bytes: 0,
+            tail_bytes: 0,
+        }
+    }
+}
+
 /// A managed tree of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootRef {

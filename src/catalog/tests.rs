@@ -245,7 +245,7 @@ proptest! {
         let root = &db.roots(Some(NODE)).expect("roots");
         for (index, model) in points.iter().enumerate().filter(|_| !root.is_empty()) {
             let sight = Sight::At(Point::Seq(index as u64 + 1));
-            let names = paged(&mut |after| db.tree_page(&root[0], sight, b"", after, 2));
+            let names = paged(|after| db.tree_page(&root[0], sight, b"", after, 2));
             prop_assert_eq!(names, model.keys().cloned().collect::<Vec<_>>());
         }
     }
@@ -262,7 +262,7 @@ fn name_of(version: &Version) -> String {
 }
 
 /// All pages of two, one after the other.
-fn paged(next: &mut dyn FnMut(Option<&[u8]>) -> Result<Vec<Version>>) -> Vec<String> {
+fn paged(mut next: impl FnMut(Option<&[u8]>) -> Result<Vec<Version>>) -> Vec<String> {
     let mut names: Vec<String> = vec![];
     loop {
         let last = names.last().cloned();
@@ -282,15 +282,14 @@ fn pages_are_the_tree_and_backwards_each_directory_comes_behind_what_is_in_it() 
     apply(&mut db, 1, dirs.into_iter().chain(files).collect()).expect("entered");
     apply(&mut db, 2, vec![gone("a/f"), gone("a/b/c/f"), gone("a/b/c")]).expect("entered");
     let root = &db.roots(None).expect("roots")[0];
-    let forwards = |sight, under: &str| {
-        paged(&mut |after| db.tree_page(root, sight, under.as_bytes(), after, 2))
-    };
+    let forwards =
+        |sight, under: &str| paged(|after| db.tree_page(root, sight, under.as_bytes(), after, 2));
     let all = ["", "a", "a-b", "a-b/x", "a/b", "a/b.f", "a0", "f"];
     assert_eq!(forwards(Sight::At(Point::Now), ""), all);
     assert_eq!(forwards(Sight::At(Point::Seq(1)), "a/b"), ["a/b", "a/b/c", "a/b/c/f"]);
     assert_eq!(forwards(Sight::Last, "a"), ["a", "a/b", "a/b.f", "a/b/c", "a/b/c/f", "a/f"]);
     let backwards = |sight, under: &str| {
-        paged(&mut |before| db.directories_backwards(root, sight, under.as_bytes(), before, 2))
+        paged(|before| db.directories_backwards(root, sight, under.as_bytes(), before, 2))
     };
     assert_eq!(backwards(Sight::At(Point::Now), ""), ["a0", "a/b", "a-b", "a", ""]);
     assert_eq!(backwards(Sight::At(Point::Seq(1)), "a"), ["a/b/c", "a/b", "a"]);
@@ -331,4 +330,27 @@ fn the_first_name_of_a_file_is_found_among_those_that_were_asked_for() {
     assert_eq!(first(2, "c", 7, "c").as_deref(), Some("c"));
     assert_eq!(first(2, "b/y", 8, "").as_deref(), Some("b/y"));
     assert_eq!(first(2, "x", 9, ""), None);
+}
+
+#[test]
+fn several_processes_that_make_the_copy_at_once_make_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for round in 0..30 {
+        let path = dir.path().join(format!("{round}.db"));
+        if round % 3 == 1 {
+            std::fs::write(&path, b"no database, and longer than a header of one").expect("damage");
+        }
+        std::thread::scope(|scope| {
+            for node in 0..6 {
+                let path = &path;
+                scope.spawn(move || {
+                    let mut db = CatalogDb::open(path, STORE).expect("a copy");
+                    let node = NodeId([node; 16]);
+                    db.note_checkpoint(node, 1, 1, 1).expect("written");
+                });
+            }
+        });
+        let db = CatalogDb::open(&path, STORE).expect("a copy");
+        assert_eq!(db.nodes().expect("nodes").len(), 6, "round {round}");
+    }
 }

@@ -22,8 +22,10 @@ pub mod opened;
 mod output;
 pub mod progress;
 pub mod report;
+pub mod restoring;
 pub mod selection;
 pub mod table;
+mod underneath;
 
 use args::Cli;
 use clap::Parser;

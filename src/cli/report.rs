@@ -6,9 +6,10 @@
 use super::error::Error;
 use super::exit::Exit;
 use super::output::escaped;
+use super::underneath;
 use crate::site::selection::Error as Selection;
-use crate::site::{GuardError, log, logs};
-use crate::{adopt, gc, manifest, recall, state, store, tier, verify};
+use crate::site::{GuardError, log, logs, nodes, snapshots};
+use crate::{export, gc, manifest, rebuild, recall, restore, state, store, tier};
 use std::error::Error as StdError;
 use std::io;
 
@@ -16,26 +17,23 @@ use std::io;
 pub fn exit(error: &Error) -> Exit {
     match error {
         Error::Usage(_) => Exit::Usage,
-        Error::NotInitialised(_) => Exit::NotInitialised,
+        Error::NotInitialised(_) | Error::StateLost(_) => Exit::NotInitialised,
         Error::Locked { .. } => Exit::Locked,
         Error::Interrupted => Exit::Interrupted,
         Error::State(state::Error::Missing { .. }) => Exit::NotInitialised,
-        Error::Logs(logs::Error::Stopped) => Exit::Interrupted,
-        Error::Store(error)
-        | Error::Logs(logs::Error::Store(error))
-        | Error::Tier(tier::Error::Store(error))
-        | Error::Recall(recall::Error::Store(error))
-        | Error::Adopt(adopt::Error::Store(error))
-        | Error::Verify(verify::Error::Store(error))
-        | Error::Collect(gc::Error::Store(error))
-            if error.kind() == store::ErrorKind::Stopped =>
+        error if was_stopped(error) => Exit::Interrupted,
+        Error::Output(source) | Error::Export(export::Error::Write { source })
+            if source.kind() == io::ErrorKind::BrokenPipe =>
         {
-            Exit::Interrupted
+            Exit::Done
         }
-        Error::Collect(gc::Error::Logs(logs::Error::Stopped)) => Exit::Interrupted,
-        Error::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         _ => Exit::Failed,
     }
+}
+
+fn was_stopped(error: &Error) -> bool {
+    matches!(underneath::logs(error), Some(logs::Error::Stopped))
+        || underneath::store(error).is_some_and(|error| error.kind() == store::ErrorKind::Stopped)
 }
 
 /// The lines for stderr; empty for an end that needs no words.
@@ -81,9 +79,22 @@ pub fn causes(error: &dyn StdError) -> Vec<String> {
 
 /// The command or step that helps, where there is one.
 pub fn hint(error: &Error) -> Option<String> {
+    // A log's object that is not there is damage to the log, and has hints of its own.
+    let damage = underneath::logs(error).is_some_and(logs::Error::is_damage);
+    if let Some(error) = underneath::store(error).filter(|_| !damage) {
+        return store_hint(error.kind());
+    }
+    if let Some(error) = underneath::state(error) {
+        return state_hint(error);
+    }
     Some(match error {
         Error::Refused { hint, .. } => hint.clone(),
         Error::NotInitialised(_) => "hsm init [--store URL] ROOT".into(),
+        Error::StateLost(_) => {
+            "hsm rebuild, which makes it anew from the store and the stubs; hsm init, if there never \
+             was one"
+                .into()
+        }
         Error::Locked { .. } => "wait for it to end; a lock never outlives its process".into(),
         Error::Interrupted => "the same command again: it continues where it stopped".into(),
         Error::Policy(_) => "hsm policy check FILE, until it is silent".into(),
@@ -94,34 +105,28 @@ pub fn hint(error: &Error) -> Option<String> {
                 .into()
         }
         Error::Manifest(_) => "another store URL; this one is not, or not yet, readable".into(),
-        Error::State(error) => return state_hint(error),
         Error::Logs(error) if error.is_damage() => {
-            "--as-of TIME, with a time before the segment that is named; what the log says up to \
-             there is good"
+            "--as-of TIME, with a time before the segment that is named, up to which the log is good; \
+             on the server that wrote it: hsm rebuild --force"
                 .into()
         }
         Error::Selection(error) => return selection_hint(error),
-        Error::Store(error)
-        | Error::Logs(logs::Error::Store(error))
-        | Error::Tier(tier::Error::Store(error))
-        | Error::Recall(recall::Error::Store(error))
-        | Error::Adopt(adopt::Error::Store(error))
-        | Error::Verify(verify::Error::Store(error))
-        | Error::Collect(
-            gc::Error::Store(error)
-            | gc::Error::Logs(logs::Error::Store(error))
-            | gc::Error::Log(log::Error::Store(error)),
-        ) => return store_hint(error.kind()),
-        Error::Tier(tier::Error::State(error))
-        | Error::Recall(recall::Error::State(error))
-        | Error::Adopt(adopt::Error::State(error))
-        | Error::Verify(verify::Error::State(error))
-        | Error::Collect(gc::Error::State(error)) => return state_hint(error),
+        Error::Rebuild(error) => return rebuild_hint(error),
+        Error::Snapshot(error) => return snapshot_hint(error),
+        Error::Nodes(error) => return nodes_hint(error),
         Error::Collect(error) => return collection_hint(error),
         Error::Tier(tier::Error::Guard(_)) | Error::Recall(recall::Error::Guard(_)) => {
             "the same command again when the recall guard runs; where it is at work nobody else \
              may change a stub"
                 .into()
+        }
+        Error::Restore(restore::Error::NoSpace { .. } | restore::Error::Full { .. }) => {
+            "make room there, then the same command: it goes on where it stopped; or --stubs, \
+             which need none"
+                .into()
+        }
+        Error::Restore(restore::Error::Target { .. } | restore::Error::TargetName { .. }) => {
+            "--to with a directory that you may write to".into()
         }
         Error::Recall(recall::Error::NoSpace { .. }) => {
             "free some space, or recall fewer files at once".into()
@@ -130,6 +135,7 @@ pub fn hint(error: &Error) -> Option<String> {
             "hsm recall-guard in the foreground, to see why it does not start; its log says more"
                 .into()
         }
+        Error::NotWhole { .. } => "hsm verify --data, to see what the store really holds".into(),
         Error::Keeper(_) => "hsm doctor".into(),
         Error::Admission(_) => "mend [guard] in the configuration".into(),
         Error::Tier(error) => return tier_hint(error),
@@ -146,6 +152,15 @@ const PUT_BACK: &str = "put the object that is named back, from a backup of the 
 
 fn tier_hint(error: &tier::Error) -> Option<String> {
     use tier::Error as Tier;
+    if let Tier::Catalog(damage) = error {
+        return damage.is_damage().then(|| match damage.good_until() {
+            Some(seq) => format!(
+                "a backup of the store, if it has the object; else hsm rebuild --force --until-segment \
+                 {seq}"
+            ),
+            None => "a backup of the store, if it has the objects; else hsm rebuild --force".into(),
+        });
+    }
     Some(
         match error {
             Tier::OpenRoot { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -167,13 +182,64 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
             | Tier::Retired { .. } => {
                 "hsm nodes renew, which makes this server a node of its own in the store"
             }
-            Tier::Segment { .. } => PUT_BACK,
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
             _ => return None,
         }
         .into(),
     )
+}
+
+fn snapshot_hint(error: &snapshots::Error) -> Option<String> {
+    use snapshots::Error as Snapshot;
+    let hint = match error {
+        Snapshot::BadName { .. } | Snapshot::Taken { .. } => "another name",
+        Snapshot::Empty => "hsm tier",
+        Snapshot::Unknown { .. } => "hsm snapshot list",
+        Snapshot::Sealed { .. } => "a time that is not before that one",
+        Snapshot::Past { .. } => "a later time",
+        Snapshot::Lost { .. } => "hsm verify, to see which packs are missing",
+        Snapshot::HalfLocked { .. } => "the same command again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn rebuild_hint(error: &rebuild::Error) -> Option<String> {
+    use rebuild::Error as Rebuild;
+    Some(match error {
+        Rebuild::Logs(error) => match error.good_until() {
+            Some(seq) => format!(
+                "a backup of the store, if it has the object; else hsm rebuild --until-segment {seq}, \
+                 which uses what comes before it, and the state DB that there is"
+            ),
+            None => "hsm rebuild --until-segment with the last good segment".into(),
+        },
+        Rebuild::NoNode(_) => "hsm init, for a server that has never uploaded anything".into(),
+        Rebuild::SeveralNodes(_) => "--node with the one that this server was".into(),
+        Rebuild::OtherHost(node) => format!(
+            "--node {}, if this server has taken that one's place",
+            node.node
+        ),
+        Rebuild::RootLooksEmpty { .. } => {
+            "mount the file system that belongs there; if it is lost, hsm restore brings its files back"
+                .into()
+        }
+        _ => return None,
+    })
+}
+
+fn nodes_hint(error: &nodes::Error) -> Option<String> {
+    use nodes::Error as Nodes;
+    let hint = match error {
+        Nodes::Own(_) => "hsm nodes renew, to make this server another node",
+        Nodes::Unknown(_) | Nodes::Retired(_) => "hsm nodes, to see which there are",
+        Nodes::Alive { .. } => "--force, if it is lost all the same",
+        Nodes::NoFence(_) => "--force, when that server is known to be off for good",
+        Nodes::AtWork(_) => "hsm nodes, to see what it is doing",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn collection_hint(error: &gc::Error) -> Option<String> {
@@ -234,9 +300,8 @@ fn state_hint(error: &state::Error) -> Option<String> {
             Some("the newer hsm that wrote this state DB, or a newer one".into())
         }
         state::Error::Corrupted { .. } => Some(
-            "move state.db, state.db-wal and state.db-shm in the state directory aside, then \
-                 hsm init with the same store and roots; no file is lost, and hsm recall needs \
-                 only stubs and store"
+            "hsm rebuild, which makes it anew from the store and the stubs; no file is lost, and hsm \
+             recall needs only stubs and store"
                 .into(),
         ),
         state::Error::Full { .. } => {

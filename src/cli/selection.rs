@@ -20,7 +20,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// A store and a node of it.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Source {
     /// Read this store; no configuration is needed [default: the configured one]
     #[arg(long, value_name = "URL")]
@@ -145,6 +145,18 @@ pub fn read(
         tell_damage(context, of, error);
     }
     Ok((node, db, own))
+}
+
+/// The catalog, in which this node's own log is whole.
+pub fn own_catalog(context: &Context, site: &Site<'_>) -> Result<CatalogDb, Error> {
+    let mut db = CatalogDb::open(&site.catalog_path(), site.store_id)?;
+    for (node, error) in logs::sync_what_can_be_read(&site.log_reader(), &mut db)? {
+        if node == site.node_id {
+            return Err(error.into());
+        }
+        tell_damage(context, node, error);
+    }
+    Ok(db)
 }
 
 fn tell_damage(context: &Context, node: NodeId, error: logs::Error) {

@@ -6,13 +6,13 @@
 //! there keeps what it has, but for the time that a restore before had given it.
 
 use super::make::attributes;
-use super::walk::{Order, Walk};
 use super::{Error, FileError, Run};
 use crate::catalog::Version;
 use crate::manifest::FileRecord;
 use crate::os::plant::{Attributes, Planted};
 use crate::os::relpath::RelPath;
-use crate::site::Pick;
+use crate::os::stat::FileKind;
+use crate::site::{Order, Pick, Walk};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What is known of directories that no page of the second pass brings.
@@ -73,7 +73,7 @@ impl Run<'_, '_> {
             for version in page {
                 let root = &picks[pick].root;
                 if let Ok(path) = self.target.place(&root.path, version.record.path_bytes()) {
-                    self.describe(&path, &version.record)?;
+                    self.describe(&path, &version)?;
                 }
             }
         }
@@ -107,7 +107,7 @@ impl Run<'_, '_> {
         }
         for (path, version) in above.into_iter().rev() {
             match version {
-                Some(version) => self.describe(&path, &version.record)?,
+                Some(version) => self.describe(&path, &version)?,
                 None => {
                     let known = unrecorded.contains(&path);
                     self.describe_plainly(&path, if known { UNKNOWN_MODE } else { ABOVE_MODE })?;
@@ -117,8 +117,30 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn describe(&mut self, path: &RelPath, record: &FileRecord) -> Result<(), Error> {
-        self.describe_as(path, &attributes(record))
+    fn describe(&mut self, path: &RelPath, version: &Version) -> Result<(), Error> {
+        match self.options.mirrored.iter().min().copied() {
+            Some(since) => self.mirror_dir(path, version, since),
+            None => self.describe_as(path, &attributes(&version.record)),
+        }
+    }
+
+    /// A mirror's directory follows its origin also when it was there before.
+    fn mirror_dir(&mut self, path: &RelPath, version: &Version, since: u64) -> Result<(), Error> {
+        let wanted = attributes(&version.record);
+        self.describe_as(path, &wanted)?;
+        let Ok(Some(found)) = self.target.plantation.lookup(path) else { return Ok(()) };
+        let is = (found.stat.mode, found.stat.uid, found.stat.gid, found.stat.mtime_ns);
+        let same = is == (wanted.mode, wanted.uid, wanted.gid, wanted.mtime_ns);
+        if found.stat.kind != FileKind::Dir || (same && version.from_seq <= since) {
+            return Ok(());
+        }
+        match found.set(&wanted) {
+            Ok(refusals) => {
+                self.refusals.add(&self.target.full(path), refusals);
+                Ok(())
+            }
+            Err(error) => self.fail(path, FileError::Make(error)),
+        }
     }
 
     fn describe_plainly(&mut self, path: &RelPath, mode: u32) -> Result<(), Error> {

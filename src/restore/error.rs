@@ -5,7 +5,7 @@ use crate::os::relpath::BadPath;
 use crate::os::space::RESERVE_BYTES;
 use crate::site::{catalog, fetch};
 use crate::units::format_size;
-use crate::{state, store, stub};
+use crate::{state, stub};
 use std::io;
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub enum Error {
     )]
     NoSpace { path: PathBuf, needed_bytes: u64, available_bytes: u64 },
     #[error("there is no room for {}", path.display())]
-    Full { path: PathBuf, source: FileError },
+    Full { path: PathBuf, source: Box<FileError> },
     #[error("flush {}", path.display())]
     Flush { path: PathBuf, source: io::Error },
 }
@@ -49,6 +49,8 @@ pub enum FileError {
     Path(#[from] BadPath),
     #[error("make it")]
     Make(#[source] io::Error),
+    #[error("remove it")]
+    Remove(#[source] io::Error),
     #[error("write it")]
     Write(#[source] io::Error),
     #[error("mark it as a stub")]
@@ -74,16 +76,6 @@ pub enum FileError {
 impl From<crate::catalog::Error> for Error {
     fn from(error: crate::catalog::Error) -> Self {
         Self::Catalog(catalog::Error::Local(error))
-    }
-}
-
-impl Error {
-    /// The store's error behind it, if it is one.
-    pub fn store(&self) -> Option<&store::Error> {
-        match self {
-            Self::Catalog(catalog::Error::Store(error)) => Some(error),
-            _ => None,
-        }
     }
 }
 

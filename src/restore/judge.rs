@@ -12,6 +12,7 @@ use crate::os::stat::{FileKind, Stat};
 use crate::units::format_time;
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 
 /// A directory with more names is not listed.
 const MOST_NAMES: usize = 200_000;
@@ -32,9 +33,19 @@ pub enum Existing {
 /// In what way something that is there is not the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    Kind { found: FileKind },
-    Size { found: u64, recorded: u64 },
-    Mtime { found_ns: i64, recorded_ns: i64 },
+    Kind {
+        found: FileKind,
+    },
+    /// Something above it is no directory, or a link.
+    Above,
+    Size {
+        found: u64,
+        recorded: u64,
+    },
+    Mtime {
+        found_ns: i64,
+        recorded_ns: i64,
+    },
     Target,
     Device,
 }
@@ -43,6 +54,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind { found } => write!(f, "it is a {}", found.as_str()),
+            Self::Above => f.write_str("what is above it is no directory"),
             Self::Size { found, recorded } => {
                 write!(f, "it has {found} bytes, the version has {recorded}")
             }
@@ -66,6 +78,9 @@ pub enum Step {
     There(Option<Found>),
     Differs(Difference),
 }
+
+/// What a mirror may have brought to the path at hand, if this is one.
+pub type Before<'a> = dyn FnMut() -> Vec<FileRecord> + 'a;
 
 /// Decides path after path, in path order.
 pub struct Judge {
@@ -126,7 +141,7 @@ impl Judge {
         let found = match known_missing {
             true => None,
             false => {
-                plantation.list(&dir, MOST_NAMES, self.litter_before_ns).map_err(FileError::Look)?
+                plantation.list(&dir, MOST_NAMES, self.litter_before_ns).map_err(look_error)?
             }
         };
         let mtime_ns = found.as_ref().map(|found| found.stat.mtime_ns);
@@ -155,6 +170,7 @@ impl Judge {
         plantation: &mut Plantation,
         path: &RelPath,
         record: &FileRecord,
+        before: &mut Before<'_>,
     ) -> Result<Step, FileError> {
         if path.is_root() {
             return Ok(Step::There(None));
@@ -162,7 +178,7 @@ impl Judge {
         if self.listed.last().is_some_and(|dir| !dir.may_have(path)) {
             return Ok(Step::Make);
         }
-        let Some(found) = plantation.lookup(path).map_err(FileError::Look)? else {
+        let Some(found) = plantation.lookup(path).map_err(look_error)? else {
             return Ok(Step::Make);
         };
         if self.existing == Existing::Leave {
@@ -172,26 +188,26 @@ impl Judge {
             FileKind::Symlink => Some(found.target().map_err(FileError::Look)?),
             _ => None,
         };
-        Ok(match difference(record, &found.stat, target.as_deref()) {
-            None => Step::There(Some(found)),
-            Some(difference) if self.may_replace(record, &found.stat) => {
-                tracing::debug!(path = %path, %difference, "replaced");
-                Step::Replace(found.stat)
-            }
-            Some(difference) => Step::Differs(difference),
-        })
+        let Some(difference) = difference(record, &found.stat, target.as_deref()) else {
+            return Ok(Step::There(Some(found)));
+        };
+        let untouched = |before: &FileRecord| is_untouched(before, &found, target.as_deref());
+        let may_replace = self.may_replace(record, &found.stat)
+            || (is_replaceable(record, &found.stat) && before().iter().any(untouched));
+        if may_replace {
+            tracing::debug!(path = %path, %difference, "replaced");
+            return Ok(Step::Replace(found.stat));
+        }
+        Ok(Step::Differs(difference))
     }
 
-    /// A directory is never replaced, nor is anything by a directory.
     fn may_replace(&self, record: &FileRecord, stat: &Stat) -> bool {
-        if stat.kind == FileKind::Dir || record.kind == FileKind::Dir.code() {
-            return false;
-        }
-        match self.existing {
-            Existing::Replace => true,
-            Existing::ReplaceOlder => stat.mtime_ns < record.mtime_ns,
-            Existing::Refuse | Existing::Leave => false,
-        }
+        is_replaceable(record, stat)
+            && match self.existing {
+                Existing::Replace => true,
+                Existing::ReplaceOlder => stat.mtime_ns < record.mtime_ns,
+                Existing::Refuse | Existing::Leave => false,
+            }
     }
 }
 
@@ -210,6 +226,24 @@ impl Listed {
         let below = path.as_bytes().get(start..).unwrap_or_default();
         let name = below.split(|&byte| byte == b'/').next().unwrap_or_default();
         names.contains(name)
+    }
+}
+
+/// A directory is never replaced, nor is anything by a directory.
+fn is_replaceable(record: &FileRecord, stat: &Stat) -> bool {
+    stat.kind != FileKind::Dir && record.kind != FileKind::Dir.code()
+}
+
+/// Nobody has changed what came here as this version.
+pub fn is_untouched(version: &FileRecord, found: &Found, target: Option<&[u8]>) -> bool {
+    difference(version, &found.stat, target).is_none()
+}
+
+fn look_error(error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::NotADirectory => FileError::Differs(Difference::Above),
+        _ if error.raw_os_error() == Some(libc::ELOOP) => FileError::Differs(Difference::Above),
+        _ => FileError::Look(error),
     }
 }
 

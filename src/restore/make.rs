@@ -1,9 +1,10 @@
 //! Making one thing that needs nothing from the store: a stub, an empty or hollow
 //! file, a symbolic link, a FIFO, a device.
 //!
-//! A stub is complete before it has a name: unnamed file -> marker -> size ->
-//! owner, attributes, mode, times -> name. So there is never a hole of that size
-//! without a marker, and nobody sees one that is not described yet.
+//! A stub is complete before it has a name: unnamed file -> size -> marker -> owner,
+//! attributes, mode, times -> name. Size before marker: to a guard, which sees the
+//! change of size, a marked file of no size is a stub that somebody emptied. A hole
+//! without a marker exists only here, where nobody can get at it.
 
 use super::FileError;
 use crate::catalog::Version;
@@ -114,12 +115,12 @@ fn file(
     let mut file = plantation.begin_file(&entry.path).map_err(FileError::Make)?;
     let stat = statx_fd(file.file()).map_err(FileError::Make)?;
     disks.note(stat.dev, file.file()).map_err(FileError::Make)?;
+    set_size(file.file(), record.size_bytes)?;
+    fault::point("restore.sized");
     let marked = match marking.zip(record.content).filter(|_| has_data(record)) {
         Some((marking, content)) => Some((marking, mark(&file, &stat, record, marking, content)?)),
         None => None,
     };
-    set_size(file.file(), record.size_bytes)?;
-    fault::point("restore.sized");
     let refusals = name(&mut file, entry)?;
     let Some((_, ident)) = marked.filter(|(marking, _)| marking.recorded) else {
         return Ok(Made { refusals, stub: None });
@@ -129,7 +130,6 @@ fn file(
     Ok(Made { refusals, stub: Some(NewStub { ident, btime_ns, mtime_ns, ctime_ns }) })
 }
 
-/// Before the file has its size.
 fn mark(
     file: &Unnamed,
     stat: &Stat,

@@ -22,9 +22,9 @@ mod judge;
 mod links;
 mod make;
 mod managed;
+pub mod mirror;
 mod target;
 mod told;
-mod walk;
 
 pub use error::{Error, FileError};
 pub use judge::{Difference, Existing, Step};
@@ -38,7 +38,7 @@ use crate::monitor::Phase;
 use crate::os::plant::Plantation;
 use crate::os::process;
 use crate::os::relpath::RelPath;
-use crate::site::{Catalog, Pick, Site};
+use crate::site::{Catalog, Order, Pick, Site, Walk, catalog};
 use crate::state::RootId;
 use crate::stub::MarkerSpace;
 use dirs::Directories;
@@ -49,7 +49,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::thread;
 use told::Refusals;
-use walk::{Order, Walk};
 
 /// Files in one batch of data...
 const DATA_FILES: usize = 512;
@@ -78,6 +77,9 @@ pub struct Options {
     pub lost_of: Option<RootId>,
     /// Roots of this hsm that the restore goes to.
     pub managed: Vec<Managed>,
+    /// The target was brought to these segments before, in whole or in part: what is
+    /// still as it was then is replaced.
+    pub mirrored: Vec<u64>,
 }
 
 /// What a restore did, or would do.
@@ -100,12 +102,34 @@ pub struct RestoreStats {
     /// Replaced what was there.
     pub replaced: u64,
     pub failed: u64,
+    /// Of the failed ones, those that are there and differ.
+    pub differing: u64,
     /// Sockets, which only their programs can make.
     pub sockets: u64,
     /// Devices, where only root could make them.
     pub devices: u64,
     /// Owners, attributes, modes and times that the system refused.
     pub refused_attributes: u64,
+}
+
+impl RestoreStats {
+    /// Adds the figures of another part of the same restore.
+    pub fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.stubs += other.stubs;
+        self.stub_bytes += other.stub_bytes;
+        self.directories += other.directories;
+        self.others += other.others;
+        self.links += other.links;
+        self.there += other.there;
+        self.replaced += other.replaced;
+        self.failed += other.failed;
+        self.differing += other.differing;
+        self.sockets += other.sockets;
+        self.devices += other.devices;
+        self.refused_attributes += other.refused_attributes;
+    }
 }
 
 /// One path of a plan.
@@ -266,6 +290,7 @@ impl<'r, 's> Run<'r, 's> {
         };
         let step = match self.decide(pick, &path, &version)? {
             Ok(step) => step,
+            Err(FileError::Differs(difference)) => Step::Differs(difference),
             Err(error) => return self.fail(&path, error),
         };
         if let Some(hear) = hear {
@@ -276,7 +301,10 @@ impl<'r, 's> Run<'r, 's> {
         match step {
             Step::Make => self.take(Entry { path, pick, version, over: None }),
             Step::Replace(seen) => self.take(Entry { path, pick, version, over: Some(seen) }),
-            Step::Differs(difference) => self.fail(&path, FileError::Differs(difference)),
+            Step::Differs(difference) => {
+                self.stats.differing += 1;
+                self.fail(&path, FileError::Differs(difference))
+            }
             Step::There(found) => {
                 self.stats.there += 1;
                 match found.filter(|_| self.options.mode == Mode::Stubs) {
@@ -327,7 +355,18 @@ impl<'r, 's> Run<'r, 's> {
         if new {
             self.entered(pick, &version.record, path, mtime_ns)?;
         }
-        Ok(self.judge.step(&mut self.target.plantation, path, &version.record))
+        let db = self.catalog.db(self.site)?;
+        let (root, points) = (&self.picks[pick].root, &self.options.mirrored);
+        let mut failed = None;
+        let before = &mut || {
+            let brought = mirror::brought(db, root, points, version.record.path_bytes());
+            brought.map_err(|error| failed = Some(error)).unwrap_or_default()
+        };
+        let step = self.judge.step(&mut self.target.plantation, path, &version.record, before);
+        match failed {
+            Some(error) => Err(catalog::Error::from(error).into()),
+            None => Ok(step),
+        }
     }
 
     fn take(&mut self, entry: Entry) -> Result<(), Error> {
@@ -441,7 +480,10 @@ impl<'r, 's> Run<'r, 's> {
                 self.count_made(version);
             }
             Step::There(_) => self.stats.there += 1,
-            Step::Differs(_) => self.stats.failed += 1,
+            Step::Differs(_) => {
+                self.stats.differing += 1;
+                self.stats.failed += 1;
+            }
         }
     }
 
@@ -466,8 +508,7 @@ impl<'r, 's> Run<'r, 's> {
     fn flush(&mut self) -> Result<(), Error> {
         self.unflushed = 0;
         let flushed = crate::fault::effect("restore.flush").and_then(|()| self.disks.flush());
-        let path = || self.target.full(self.target.prefix());
-        flushed.map_err(|source| Error::Flush { path: path(), source })
+        flushed.map_err(|source| Error::Flush { path: self.target.dir(), source })
     }
 
     fn fail(&mut self, path: &RelPath, error: FileError) -> Result<(), Error> {
@@ -478,7 +519,7 @@ impl<'r, 's> Run<'r, 's> {
     /// One file's failure never stops a run, but no room is no room for all.
     fn fail_at(&mut self, path: PathBuf, error: FileError) -> Result<(), Error> {
         if error.is_full() {
-            return Err(Error::Full { path, source: error });
+            return Err(Error::Full { path, source: Box::new(error) });
         }
         self.stats.failed += 1;
         self.site.monitor.file_failed(&path, "restore", &error);

@@ -7,6 +7,7 @@
 use super::error::Error;
 use crate::os::plant::Plantation;
 use crate::os::relpath::{BadPath, RelPath};
+use crate::os::tree::RootDir;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,8 @@ pub struct Target {
     /// The target from there.
     prefix: RelPath,
     strip_root: bool,
+    /// A root that the plantation is open at instead.
+    within: Option<PathBuf>,
 }
 
 impl Target {
@@ -32,12 +35,27 @@ impl Target {
         let prefix = RelPath::new(prefix.as_os_str().as_bytes())
             .map_err(|_| Error::TargetName { path: dir.to_owned() })?;
         let plantation = Plantation::open(&top).map_err(named)?;
-        Ok(Self { plantation, top, prefix, strip_root })
+        Ok(Self { plantation, top, prefix, strip_root, within: None })
     }
 
-    /// The target itself, beneath what is open.
-    pub fn prefix(&self) -> &RelPath {
-        &self.prefix
+    /// The same target for what of it lies in a managed root, by the way into that
+    /// root which this process has: where a guard watches, one that it does not see.
+    pub fn within(&self, root: &RootDir) -> Result<Self, Error> {
+        let path = root.path().to_owned();
+        let plantation =
+            Plantation::at(root).map_err(|source| Error::Target { path: path.clone(), source })?;
+        let (top, prefix, strip_root) = (self.top.clone(), self.prefix.clone(), self.strip_root);
+        Ok(Self { plantation, top, prefix, strip_root, within: Some(path) })
+    }
+
+    /// What everything is made beneath.
+    fn open_at(&self) -> &Path {
+        self.within.as_deref().unwrap_or(&self.top)
+    }
+
+    /// The target itself.
+    pub fn dir(&self) -> PathBuf {
+        self.prefix.to_path(&self.top)
     }
 
     /// Where a path of a root comes to be. A root is absolute, and of the catalog:
@@ -46,17 +64,22 @@ impl Target {
         let root = if self.strip_root { &[] } else { root.strip_prefix(b"/").unwrap_or(root) };
         let parts = [self.prefix.as_bytes(), root, path];
         let parts: Vec<&[u8]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        RelPath::new(parts.join(&b'/'))
+        let path = RelPath::new(parts.join(&b'/'))?;
+        let Some(root) = &self.within else { return Ok(path) };
+        let full = path.to_path(&self.top);
+        let inside = full.strip_prefix(root).map(|inside| inside.as_os_str().as_bytes().to_vec());
+        let outside = |_| BadPath { path: path.as_bytes().to_vec(), why: "it is in no such root" };
+        RelPath::new(inside.map_err(outside)?)
     }
 
     /// For messages, and to compare with roots.
     pub fn full(&self, path: &RelPath) -> PathBuf {
-        path.to_path(&self.top)
+        path.to_path(self.open_at())
     }
 
     /// An absolute path as seen from what is open; `None` if it is elsewhere.
     pub fn relative(&self, full: &Path) -> Option<RelPath> {
-        RelPath::new(full.strip_prefix(&self.top).ok()?.as_os_str().as_bytes()).ok()
+        RelPath::new(full.strip_prefix(self.open_at()).ok()?.as_os_str().as_bytes()).ok()
     }
 }
 

@@ -2,62 +2,17 @@
 //! older ones, and what a reader makes of a log that is not whole any more.
 
 use super::checkpoint::{self, Writer, Written};
-use super::{Leases, Site, checkpoint_key, log, logs, segment_key};
+use super::testing::{NODE, Place, STORE, directory};
+use super::{checkpoint_key, log, logs, segment_key};
 use crate::catalog::CatalogDb;
-use crate::chunk::Protection;
-use crate::clock::Clock;
-use crate::errand::Errand;
-use crate::ids::{NodeId, StoreId};
-use crate::manifest::{FileRecord, Name, Record};
-use crate::monitor::{Silent, Stop};
-use crate::state::StateDb;
-use crate::store::{Capabilities, DESCRIPTOR_KEY, DirectoryStore, Key, PutOptions, Store};
+use crate::manifest::Record;
+use crate::monitor::Stop;
+use crate::store::{Key, PutOptions, Store};
 use std::ops::ControlFlow;
 
-const STORE: StoreId = StoreId([1; 16]);
-const NODE: NodeId = NodeId([2; 16]);
 const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
 
-/// A server that only writes records.
-struct Place {
-    dir: tempfile::TempDir,
-    store: DirectoryStore,
-    protection: Protection,
-}
-
 impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = DirectoryStore::open(&dir.path().join("store"), true).expect("a store");
-        let key = Key::new(DESCRIPTOR_KEY).expect("a key");
-        store.put(&key, "{}".into(), &PutOptions::default()).expect("its descriptor");
-        drop(StateDb::create(&dir.path().join("state.db"), STORE, NODE, 0).expect("a state DB"));
-        Self { dir, store, protection: Protection::Plain }
-    }
-
-    fn with<T>(&self, now_ns: i64, work: impl FnOnce(&mut Site<'_>) -> T) -> T {
-        let state_path = self.dir.path().join("state.db");
-        let stop = Stop::new();
-        work(&mut Site {
-            state: StateDb::open(&state_path).expect("the state DB"),
-            state_path,
-            store: &self.store,
-            capabilities: Capabilities::default(),
-            protection: &self.protection,
-            store_id: STORE,
-            node_id: NODE,
-            monitor: &Silent,
-            errand: Errand::new(stop.clone()),
-            stop,
-            clock: Clock::fixed(now_ns),
-            workers: 1,
-            memory_bytes: 1,
-            connections: 1,
-            custody: &Leases,
-            guard: None,
-        })
-    }
-
     /// Three segments: the run begins, the records, it ends.
     fn write(&self, now_ns: i64, names: &[&str]) {
         let records: Vec<Record> = names.iter().map(|name| directory(name)).collect();
@@ -106,30 +61,6 @@ impl Place {
         self.store.list("nodes/", None, visit).expect("a listing");
         found
     }
-}
-
-fn directory(name: &str) -> Record {
-    Record::File(Box::new(FileRecord {
-        root: Name::from_bytes(b"/srv"),
-        path: Name::from_bytes(name.as_bytes()),
-        kind: 'd',
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime_ns: 0,
-        ctime_ns: 0,
-        ino: 1,
-        generation: 1,
-        nlink: 2,
-        size_bytes: 0,
-        xattrs: vec![],
-        target: None,
-        link: None,
-        rdev: None,
-        content: None,
-        pieces: vec![],
-        chunking: None,
-    }))
 }
 
 fn names(db: &CatalogDb) -> Vec<String> {
@@ -274,4 +205,30 @@ fn a_writer_whose_log_is_not_what_it_wrote_makes_none() {
     let error = place.with(2, checkpoint::write_now).expect_err("one is lost");
     assert!(matches!(error, checkpoint::Error::OtherEnd { found: 2, written: 3 }), "{error}");
     assert!(place.checkpoints().is_empty());
+}
+
+#[test]
+fn several_processes_enter_one_log_while_it_grows() {
+    let place = Place::new();
+    place.write(1, &["a"]);
+    let copy = place.dir.path().join("catalog.db");
+    let written = std::sync::atomic::AtomicBool::new(false);
+    let read = || {
+        let mut db = CatalogDb::open(&copy, STORE).expect("a copy");
+        while !written.load(std::sync::atomic::Ordering::SeqCst) {
+            place.sync(&mut db).expect("read beside others");
+        }
+        place.sync(&mut db).expect("read");
+        assert_eq!(db.node(NODE).expect("a row").expect("a node").head_seq, 3 * 41);
+    };
+    drop(CatalogDb::open(&copy, STORE).expect("a copy"));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(read);
+        }
+        for nth in 0..40 {
+            place.write(2 + nth, &["a"]);
+        }
+        written.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
 }

@@ -19,7 +19,7 @@ use crate::manifest::{
 use crate::monitor::Stop;
 use crate::store::{self, Key, Store};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Objects that are fetched at the same time.
 const FETCH: usize = 8;
@@ -55,6 +55,15 @@ impl Error {
             Self::Missing { .. } | Self::Shrunk { .. } => true,
             Self::Store(error) => error.is_not_found(),
             _ => false,
+        }
+    }
+
+    /// The last segment before what is damaged, where the error names a place.
+    pub fn good_until(&self) -> Option<u64> {
+        match self {
+            Self::Segment { key, .. } => Some(keys::parse_segment_key(key)?.1.saturating_sub(1)),
+            Self::Missing { seq, .. } => Some(seq.saturating_sub(1)),
+            _ => None,
         }
     }
 }
@@ -136,6 +145,88 @@ pub fn nodes(store: &dyn Store) -> Result<Vec<NodeId>, Error> {
     Ok(list(store)?.into_keys().collect())
 }
 
+/// What is wrong with an object of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub key: Key,
+    /// `None`: it is not there.
+    pub why: Option<String>,
+}
+
+/// The segments up to `written` that are not there, and for which no checkpoint
+/// stands.
+pub fn missing(reader: &Reader<'_>, node: NodeId, written: u64) -> Result<Vec<u64>, Error> {
+    let listed = list_below(reader.store, &keys::node_prefix(node))?.remove(&node);
+    let listed = listed.unwrap_or_default();
+    let covered = Start { reader, node, listed: &listed, until: Some(written) }.covered()?;
+    let there: BTreeSet<u64> = listed.segments.iter().map(|(seq, _)| *seq).collect();
+    Ok((covered + 1..=written).filter(|seq| !there.contains(seq)).collect())
+}
+
+/// Reads every object of a log and says which is not what it must be.
+pub fn faults(reader: &Reader<'_>, node: NodeId, written: u64) -> Result<Vec<Fault>, Error> {
+    let mut faults: Vec<Fault> = missing(reader, node, written)?
+        .into_iter()
+        .map(|seq| Fault { key: super::segment_key(node, seq), why: None })
+        .collect();
+    let listed = list_below(reader.store, &keys::node_prefix(node))?.remove(&node);
+    let listed = listed.unwrap_or_default();
+    let mut chain: Option<Chain> = None;
+    for few in listed.segments.chunks(FETCH) {
+        if reader.stop.requested() {
+            return Err(Error::Stopped);
+        }
+        let keys = keys_of(node, few);
+        let fetched = fetch(reader, &keys);
+        for (key, bytes) in keys.into_iter().zip(fetched) {
+            let bytes = match bytes {
+                Ok(bytes) => bytes,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if let Err(error) = follow(reader, node, &mut chain, &bytes) {
+                faults.push(Fault { key, why: Some(error.to_string()) });
+                chain = None;
+            }
+        }
+    }
+    let start = Start { reader, node, listed: &listed, until: None };
+    for (upto, part) in &listed.checkpoints {
+        match start.part(*upto, *part) {
+            Err(Error::Checkpoint { source, .. }) => {
+                let key = super::checkpoint_key(node, *upto, *part);
+                faults.push(Fault { key, why: Some(source.to_string()) });
+            }
+            Err(Error::Store(error)) if error.is_not_found() => {}
+            other => drop(other?),
+        }
+    }
+    Ok(faults)
+}
+
+fn keys_of(node: NodeId, segments: &[(u64, u64)]) -> Vec<Key> {
+    segments.iter().map(|(seq, _)| super::segment_key(node, *seq)).collect()
+}
+
+/// The first segment behind a gap is taken at its word about the one before it.
+fn follow(
+    reader: &Reader<'_>,
+    node: NodeId,
+    chain: &mut Option<Chain>,
+    bytes: &[u8],
+) -> Result<(), manifest::Error> {
+    let (header, _) = decode_segment(bytes, reader.protection)?;
+    let before = |prev| Chain::after(reader.store_id, node, header.seq.saturating_sub(1), prev);
+    let is_next = |chain: &Chain| chain.last().is_none_or(|(seq, _)| seq + 1 == header.seq);
+    let mut next = match chain.take().filter(is_next) {
+        Some(chain) => chain,
+        None => header.prev.map_or_else(|| Chain::new(reader.store_id, node), before),
+    };
+    next.accept(&header, segment_hash(bytes))?;
+    *chain = Some(next);
+    Ok(())
+}
+
 fn list(store: &dyn Store) -> Result<BTreeMap<NodeId, Listed>, Error> {
     list_below(store, keys::NODES)
 }
@@ -171,6 +262,9 @@ fn collections(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<(), Error> {
     Ok(())
 }
 
+/// Enters one log. Other processes enter it, too, perhaps by a newer listing, and a
+/// checkpoint may take the place of segments that were listed: where that shows, it
+/// goes on from where the copy is then, by a listing of its own.
 fn log(
     reader: &Reader<'_>,
     db: &mut CatalogDb,
@@ -178,8 +272,45 @@ fn log(
     listed: &Listed,
     until: Option<u64>,
 ) -> Result<u64, Error> {
-    let known = db.node(node)?;
-    let mut head = known.as_ref().and_then(|row| Some((row.head_seq, row.head_hash?)));
+    let mut known = head_of(db, node)?;
+    let mut fresh: Option<Listed> = None;
+    loop {
+        let error = match log_as_listed(reader, db, node, fresh.as_ref().unwrap_or(listed), until) {
+            Err(error) if may_be_overtaken(&error) => error,
+            entered_or_failed => return entered_or_failed,
+        };
+        let now = head_of(db, node)?;
+        if fresh.is_some() && now == known {
+            return Err(error);
+        }
+        known = now;
+        let mut found = list_below(reader.store, &keys::node_prefix(node))?;
+        fresh = Some(found.remove(&node).unwrap_or_default());
+    }
+}
+
+fn head_of(db: &CatalogDb, node: NodeId) -> Result<Option<(u64, [u8; 32])>, Error> {
+    Ok(db.node(node)?.and_then(|row| Some((row.head_seq, row.head_hash?))))
+}
+
+/// What a listing shows that is older than the copy, or than the store.
+fn may_be_overtaken(error: &Error) -> bool {
+    match error {
+        Error::Local(catalog::Error::NotNext { .. }) => true,
+        Error::Missing { .. } | Error::Shrunk { .. } => true,
+        Error::Store(error) => error.is_not_found(),
+        _ => false,
+    }
+}
+
+fn log_as_listed(
+    reader: &Reader<'_>,
+    db: &mut CatalogDb,
+    node: NodeId,
+    listed: &Listed,
+    until: Option<u64>,
+) -> Result<u64, Error> {
+    let mut head = head_of(db, node)?;
     let start = Start { reader, node, listed, until };
     if let Some((seq, _)) = head
         && start.is_cut_off(seq)
@@ -209,7 +340,7 @@ fn log(
         None => Chain::new(reader.store_id, node),
     };
     for few in wanted.chunks(FETCH) {
-        let keys: Vec<Key> = few.iter().map(|(seq, _)| super::segment_key(node, *seq)).collect();
+        let keys = keys_of(node, few);
         for (key, bytes) in keys.iter().zip(fetch(reader, &keys)) {
             enter(reader, db, &mut chain, key, &bytes?)?;
         }
@@ -272,6 +403,18 @@ impl Start<'_> {
             Some(next) => next != known + 1,
             None => self.listed.segments.last().map_or(0, |(seq, _)| *seq) < known,
         }
+    }
+
+    /// Up to where a whole checkpoint stands for the segments; 0 without one.
+    fn covered(&self) -> Result<u64, Error> {
+        for (upto, there) in self.checkpoints() {
+            match self.part(upto, 0) {
+                Ok((header, _, _)) if header.parts == there => return Ok(upto),
+                Ok(_) | Err(Error::Checkpoint { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(0)
     }
 
     /// There is a whole checkpoint from which the log can be read to its end, which

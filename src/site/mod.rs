@@ -15,10 +15,18 @@ pub mod guard;
 mod layout;
 pub mod log;
 pub mod logs;
+pub mod nodes;
 mod packs;
 pub mod plans;
 pub mod selection;
+pub mod snapshots;
+#[cfg(test)]
+mod snapshots_tests;
+pub mod stream;
+#[cfg(test)]
+mod testing;
 mod told;
+mod walk;
 pub mod weight;
 
 pub use catalog::Catalog;
@@ -29,6 +37,7 @@ pub use packs::{ProvenPack, put_and_prove};
 pub use plans::Plans;
 pub use selection::{Pick, Selection};
 pub use told::Told;
+pub use walk::{Order, Walk};
 
 use crate::chunk::Protection;
 use crate::clock::Clock;

@@ -28,7 +28,7 @@ impl Heard {
 }
 
 /// The setting that names a session which has begun and is not known to have ended.
-const OPEN_SESSION: &str = "log.open_session";
+pub(super) const OPEN_SESSION: &str = "log.open_session";
 
 impl StateDb {
     /// This run is going to write this node's log. Durable on return: a segment of

@@ -167,10 +167,11 @@ impl StateDb {
 const RECATALOGUED: &str = "UPDATE file SET segment_seq = ?1
      WHERE root_id = ?2 AND ino = ?3 AND generation = ?4";
 
-const CATALOGUED_DIR: &str = "UPDATE dir SET catalogued_ctime_ns = ctime_ns
+pub(super) const CATALOGUED_DIR: &str = "UPDATE dir SET catalogued_ctime_ns = ctime_ns
      WHERE root_id = ?1 AND path = ?2";
 
-const CATALOGUED_SPECIAL: &str = "INSERT OR REPLACE INTO special (dir_id, name, ctime_ns)
+pub(super) const CATALOGUED_SPECIAL: &str =
+    "INSERT OR REPLACE INTO special (dir_id, name, ctime_ns)
      SELECT e.dir_id, e.name, e.ctime_ns FROM dir d JOIN entry e ON e.dir_id = d.id
      WHERE d.root_id = ?1 AND d.path = ?2 AND e.name = ?3";
 
@@ -194,7 +195,7 @@ fn name_packs(tx: &Connection, seq: u64, packs: &[PackId]) -> Result<()> {
     })
 }
 
-fn each<'i, T, P: rusqlite::Params>(
+pub(super) fn each<'i, T, P: rusqlite::Params>(
     tx: &Connection,
     sql: &str,
     items: &'i [T],

@@ -21,6 +21,7 @@ pub mod guarded;
 pub mod neighbours;
 pub mod plan;
 pub mod recover;
+pub mod renew;
 pub mod repair;
 pub mod rescan;
 pub mod run;
@@ -28,6 +29,7 @@ mod sightings;
 pub mod standing;
 pub mod stubbing;
 mod suspects;
+pub mod taking_in;
 pub mod upload;
 
 use crate::chunk;
@@ -76,8 +78,6 @@ pub enum Error {
     Log(#[from] log::Error),
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
-    #[error("read the catalog segment {key}")]
-    Segment { key: String, source: manifest::Error },
     #[error("{key} was written by another host, which has the same node id as this one")]
     OtherHost { key: String },
     #[error("this node was retired by node {by}: {key} ends its log")]

@@ -16,7 +16,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, log, segment_key};
+use crate::site::{Ground, Site, catalog, log, logs, segment_key};
 use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Uploaded};
 use crate::store::{ErrorKind, Key};
 use crate::stub::{self, MarkerSpace, Placement};
@@ -40,6 +40,7 @@ pub struct Recovered {
 /// Needs the store to answer; run it before an upload.
 pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
     let mut recovered = Recovered::default();
+    require_last_segment(site)?;
     while adopt_next_segment(site)? {
         recovered.segments += 1;
     }
@@ -53,6 +54,27 @@ pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
     Ok(recovered)
 }
 
+/// A log whose end is lost is not continued: whoever read it would find a gap.
+fn require_last_segment(site: &Site<'_>) -> Result<(), Error> {
+    let written = site.state.log_head()?.next_seq - 1;
+    if written == 0 {
+        return Ok(());
+    }
+    match site.store.head(&segment_key(site.node_id, written)) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (node, missing) = (site.node_id, logs::missing(&site.log_reader(), site.node_id, written)?);
+    match missing.first() {
+        Some(first) => {
+            let found = first - 1;
+            Err(catalog::Error::Shrunk { node, known: written, found }.into())
+        }
+        None => Ok(()),
+    }
+}
+
 /// The segment after the last one that the state DB knows, if the store has it.
 fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
     let head = site.state.log_head()?;
@@ -62,8 +84,8 @@ fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    let (header, records) = decode_segment(&bytes, site.protection)
-        .map_err(|source| Error::Segment { key: key.to_string(), source })?;
+    let damaged = |source| catalog::Error::Segment { key: key.to_string(), source };
+    let (header, records) = decode_segment(&bytes, site.protection).map_err(damaged)?;
     check_is_ours(site, &key, &header, &records)?;
     let SegmentHeader { node, seq, prev, .. } = header;
     if node != site.node_id || seq != head.next_seq || prev != head.prev {

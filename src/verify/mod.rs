@@ -18,6 +18,7 @@ mod files;
 mod objects;
 mod reading;
 mod sample;
+mod segments;
 mod store_alone;
 
 pub use sample::Sample;
@@ -30,6 +31,7 @@ use crate::os::relpath::RelPath;
 use crate::os::tree::RootDir;
 use crate::site::{Site, catalog, log};
 use crate::state::{RootId, RootRow};
+use crate::store::Key;
 use crate::{state, store, stub};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -74,6 +76,8 @@ pub enum Problem {
     Lost { path: PathBuf, size_bytes: u64, content: Option<ContentId>, why: String },
     /// The copy is bad, the bytes are local: uploading again repairs it.
     Repairable { root: RootId, path: PathBuf, inside: RelPath, size_bytes: u64, why: String },
+    /// An object of this server's log is not there, or (`why`) not what it must be.
+    Log { key: Key, why: Option<String> },
     /// The file on disk is not the stub that the state DB says it is.
     NotTheStub { path: PathBuf, why: String },
 }
@@ -137,6 +141,9 @@ pub fn run(
     }
     let scope = verifier.scope(roots)?;
     verifier.list(scope.as_ref())?;
+    if scope.is_none() {
+        verifier.segments()?;
+    }
     if let Some(sample) = options.data {
         verifier.read_packs(sample, scope.as_ref())?;
     }

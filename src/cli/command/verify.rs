@@ -141,6 +141,12 @@ fn tell(context: &Context, problem: &Problem) -> Result<(), Error> {
         Problem::Repairable { path, why, .. } => {
             format!("bad copy  {} (its bytes are local): {why}", escaped_path(path))
         }
+        Problem::Log { key, why: None } => {
+            format!("log       {key} is missing; try: hsm rebuild --force")
+        }
+        Problem::Log { key, why: Some(why) } => {
+            format!("log       {key} is damaged: {why}; try: hsm rebuild --dry-run --force")
+        }
         Problem::NotTheStub { path, why } => format!("stub      {}: {why}", escaped_path(path)),
     };
     context.out.line(text)?;
@@ -169,6 +175,10 @@ fn record(problem: &Problem) -> serde_json::Value {
         Problem::Repairable { path, size_bytes, why, .. } => json!({
             "type": "problem", "kind": "bad-copy", "path": Name::of(path),
             "size_bytes": size_bytes, "why": why,
+        }),
+        Problem::Log { key, why } => json!({
+            "type": "problem", "kind": if why.is_some() { "log-damaged" } else { "log-missing" },
+            "object": key.as_str(), "why": why,
         }),
         Problem::NotTheStub { path, why } => json!({
             "type": "problem", "kind": "not-the-stub", "path": Name::of(path), "why": why,

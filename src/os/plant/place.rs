@@ -213,7 +213,7 @@ fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
 }
 
 /// The same file and nothing written to it since. A rename changes the ctime.
-fn same(now: &Stat, then: &Stat) -> bool {
+pub(super) fn same(now: &Stat, then: &Stat) -> bool {
     let identity = |stat: &Stat| (stat.dev, stat.ino, stat.btime_ns, stat.kind);
     identity(now) == identity(then)
         && (now.mtime_ns, now.size_bytes) == (then.mtime_ns, then.size_bytes)

@@ -1,8 +1,7 @@
-//! What is to be restored, page by page: memory stays bounded whatever the tree.
+//! What was picked, page by page: memory stays bounded whatever the tree.
 
-use super::error::Error;
-use crate::catalog::{CatalogDb, Sight, Version};
-use crate::site::Pick;
+use super::Pick;
+use crate::catalog::{CatalogDb, Result, Sight, Version};
 
 /// Versions in one page.
 const PAGE: usize = 1024;
@@ -32,7 +31,7 @@ impl<'p> Walk<'p> {
 
     /// The next page, all of one pick, with the pick's number; `None` behind the
     /// last one.
-    pub fn next(&mut self, db: &CatalogDb) -> Result<Option<(usize, Vec<Version>)>, Error> {
+    pub fn next(&mut self, db: &CatalogDb) -> Result<Option<(usize, Vec<Version>)>> {
         while let Some(Pick { root, under }) = self.picks.get(self.pick) {
             let last = self.last.as_deref();
             let page = match self.order {
