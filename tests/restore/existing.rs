@@ -201,7 +201,7 @@ fn the_store_is_no_place_to_restore_to() {
     let objects = snapshot(&sandbox.store());
     for dir in [sandbox.store().join("x"), sandbox.store(), sandbox.state_dir()] {
         let ran = sandbox.hsm(["restore", "--to", text(&dir)]).exits(1);
-        ran.complains(&["is in the store or the state directory"]);
+        ran.complains(&["is in hsm's own store or state directory"]);
     }
     assert_same(&objects, &snapshot(&sandbox.store()));
 }

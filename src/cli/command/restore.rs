@@ -5,8 +5,6 @@ use crate::catalog::{Point, Sight};
 use crate::cli::args::DryRun;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
-use crate::cli::job::own_places;
-use crate::cli::output::escaped_path;
 use crate::cli::restoring::{Ground, figures, show_step, summary_line};
 use crate::cli::selection::{AsOf, Source, resolve};
 use crate::restore::{self, Existing, Mode, Options, Target};
@@ -83,7 +81,6 @@ pub enum Overwrite {
 
 pub fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome, Error> {
     let mut target = Target::open(&args.to, args.strip_root)?;
-    refuse_own_places(context, args, &target)?;
     let ground = Ground::survey(context, &args.source, &target)?;
     let mode = if args.stubs { Mode::Stubs } else { Mode::Data };
     let dry_run = args.dry_run.dry_run;
@@ -129,20 +126,6 @@ pub fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome, Error> {
     context.out.remark(summary_line(&stats, &args.to))?;
     let outcome = figures(Outcome::done(), &stats).with("differing", differing(&stats, dry_run));
     Ok(if dry_run { outcome.with("dry_run", true) } else { outcome })
-}
-
-/// Nothing but `hsm`'s own belongs into a store or beside a state DB.
-fn refuse_own_places(context: &Context, args: &RestoreArgs, target: &Target) -> Result<(), Error> {
-    let named = args.source.store.as_ref().and_then(|url| url.strip_prefix("file://"));
-    let configured = context.config().map(|config| own_places(&config)).unwrap_or_default();
-    let own = named.map(PathBuf::from).into_iter().chain(configured);
-    let dir = target.dir();
-    let inside = |own: PathBuf| dir.starts_with(own.canonicalize().unwrap_or(own));
-    if own.into_iter().any(inside) {
-        let what = format!("{} is in the store or the state directory", escaped_path(&dir));
-        return Err(Error::refused(what, "--to with another directory"));
-    }
-    Ok(())
 }
 
 /// Only a plan knows how many; a run has named each.
