@@ -321,5 +321,7 @@ fn what_is_needed_no_more_is_collected(place: &Place) {
     assert!(left.len() <= 2 && left.len() < before.len(), "{before:?} {left:?}");
     sandbox.hsm(["verify", "--data"]).succeeds();
     sandbox.on("recall", &["-r"], &[""]).succeeds();
-    assert!(sandbox.read("file") == noise(2, 200_000) && sandbox.read("kept") == noise(77, 100_000));
+    assert!(
+        sandbox.read("file") == noise(2, 200_000) && sandbox.read("kept") == noise(77, 100_000)
+    );
 }
