@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | 6 | `cli`: the only room that prints and knows exit codes |
 //! | 5 | `guard`: kernel events in, exactly one answer each out |
-//! | 4 | `tier`, `recall`, `adopt`, `verify`, `restore`, `export`: operations, which join two truths |
+//! | 4 | `tier`, `recall`, `adopt`, `verify`, `restore`, `rebuild`, `export`, `gc`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
