@@ -4,6 +4,8 @@
 
 #[path = "gc/beside.rs"]
 mod beside;
+#[path = "gc/between.rs"]
+mod between;
 #[path = "gc/cycle.rs"]
 mod cycle;
 #[path = "gc/killed.rs"]
@@ -12,6 +14,8 @@ mod killed;
 mod place;
 #[path = "gc/refused.rs"]
 mod refused;
+#[path = "gc/storm.rs"]
+mod storm;
 mod support;
 #[path = "gc/two.rs"]
 mod two;

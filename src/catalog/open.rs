@@ -50,6 +50,13 @@ impl CatalogDb {
         Ok(Self { conn, _dir: None, _lock: Some(lock) })
     }
 
+    /// Throws away a damaged copy that nobody has open.
+    pub fn discard(path: &Path) -> Result<()> {
+        let replacing = |source| Error::Replace { path: path.to_owned(), source };
+        let _alone = UseLock::alone(&beside(path, ".lock"), Duration::ZERO).map_err(replacing)?;
+        remove(path)
+    }
+
     /// A copy for this process alone.
     pub fn temporary(store: StoreId) -> Result<Self> {
         let dir = tempfile::tempdir()

@@ -8,6 +8,8 @@
 use super::context::{self, Context};
 use super::error::Error;
 use super::key_file;
+use super::report;
+use crate::catalog::CatalogDb;
 use crate::chunk::{Chunking, Protection};
 use crate::config::Config;
 use crate::errand::Errand;
@@ -64,7 +66,14 @@ pub fn with_site<T>(
         custody: &Leases,
         guard: guard.as_mut().map(|guard| guard as &mut dyn Guard),
     };
-    work(&mut site)
+    let done = work(&mut site);
+    if let Err(error) = &done
+        && report::is_damaged_copy(error)
+        && let Err(error) = CatalogDb::discard(&site.catalog_path())
+    {
+        tracing::warn!("the damaged copy of the catalog stays: {error}");
+    }
+    done
 }
 
 /// Where a store is, on a machine that may know nothing else of it.

@@ -77,15 +77,32 @@ pub fn causes(error: &dyn StdError) -> Vec<String> {
     causes
 }
 
+/// The local copy of the catalog is damaged, and nothing else.
+pub fn is_damaged_copy(error: &Error) -> bool {
+    match error {
+        Error::LocalCatalog(error)
+        | Error::Selection(Selection::Catalog(error))
+        | Error::Logs(logs::Error::Local(error))
+        | Error::Restore(restore::Error::Catalog(logs::Error::Local(error)))
+        | Error::Tier(tier::Error::Catalog(logs::Error::Local(error))) => error.is_damage(),
+        _ => false,
+    }
+}
+
 /// The command or step that helps, where there is one.
 pub fn hint(error: &Error) -> Option<String> {
-    if let Some(error) = underneath::store(error) {
+    // A log's object that is not there is damage to the log, and has hints of its own.
+    let damage = underneath::logs(error).is_some_and(logs::Error::is_damage);
+    if let Some(error) = underneath::store(error).filter(|_| !damage) {
         return store_hint(error.kind());
     }
     if let Some(error) = underneath::state(error) {
         return state_hint(error);
     }
     Some(match error {
+        error if is_damaged_copy(error) => {
+            "the same command again: the copy is made anew from the store".into()
+        }
         Error::Refused { hint, .. } => hint.clone(),
         Error::NotInitialised(_) => "hsm init [--store URL] ROOT".into(),
         Error::StateLost(_) => {

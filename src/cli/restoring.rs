@@ -50,22 +50,21 @@ impl Ground {
         let config = match found {
             Ok(config) => config,
             Err(Error::NotInitialised(_)) => return Ok(nothing()),
-            // Whoever names a store needs no configuration, not even a good one.
+            // Whoever names a store needs no hsm here, not even a good one.
             Err(_) if source.store.is_some() => return Ok(nothing()),
             Err(error) => return Err(error),
         };
         if !context::state_file(&config.state_dir).try_exists().unwrap_or(true) {
             return Ok(nothing());
         }
-        let dir = target.dir();
-        let touches = |root: &RootRow| root.path.starts_with(&dir) || dir.starts_with(&root.path);
-        let mut roots = match context.state_read_only(&config).and_then(|db| Ok(db.roots()?)) {
+        let known = context.state_read_only(&config).and_then(|state| Ok(state.roots()?));
+        let mut roots = match known {
             Ok(roots) => roots,
-            // Nor a state DB that is whole, or one that its user may read.
             Err(_) if source.store.is_some() => return Ok(nothing()),
             Err(error) => return Err(error),
         };
-        roots.retain(touches);
+        let dir = target.dir();
+        roots.retain(|root| root.path.starts_with(&dir) || dir.starts_with(&root.path));
         if source.store.as_ref().is_some_and(|url| *url != config.store.url) {
             return Ok(Self { foreign: !roots.is_empty(), ..nothing() });
         }

@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use crate::site::{log, logs, nodes, snapshots};
-use crate::{adopt, export, gc, recall, restore, state, store, tier, verify};
+use crate::{adopt, export, gc, rebuild, recall, restore, state, store, tier, verify};
 
 /// The store's own error.
 pub fn store(error: &Error) -> Option<&store::Error> {
@@ -16,6 +16,7 @@ pub fn store(error: &Error) -> Option<&store::Error> {
         | Error::Adopt(adopt::Error::Store(error))
         | Error::Verify(verify::Error::Store(error))
         | Error::Collect(gc::Error::Store(error))
+        | Error::Rebuild(rebuild::Error::Store(error))
         | Error::Nodes(nodes::Error::Store(error))
         | Error::Snapshot(snapshots::Error::Store(error)) => Some(error),
         error => match (logs(error), log(error)) {
@@ -38,6 +39,7 @@ pub fn state(error: &Error) -> Option<&state::Error> {
         | Error::Restore(restore::Error::State(error))
         | Error::Export(export::Error::State(error))
         | Error::Collect(gc::Error::State(error))
+        | Error::Rebuild(rebuild::Error::State(error))
         | Error::Snapshot(snapshots::Error::State(error)) => Some(error),
         error => match log(error) {
             Some(log::Error::State(error)) => Some(error),
@@ -57,6 +59,7 @@ pub fn logs(error: &Error) -> Option<&logs::Error> {
         | Error::Restore(restore::Error::Catalog(error))
         | Error::Export(export::Error::Catalog(error))
         | Error::Collect(gc::Error::Logs(error))
+        | Error::Rebuild(rebuild::Error::Logs(error))
         | Error::Nodes(nodes::Error::Logs(error))
         | Error::Snapshot(snapshots::Error::Logs(error)) => Some(error),
         _ => None,
@@ -69,6 +72,7 @@ pub fn log(error: &Error) -> Option<&log::Error> {
         Error::Tier(tier::Error::Log(error))
         | Error::Verify(verify::Error::Log(error))
         | Error::Collect(gc::Error::Log(error))
+        | Error::Rebuild(rebuild::Error::Log(error))
         | Error::Nodes(nodes::Error::Log(error))
         | Error::Snapshot(snapshots::Error::Log(error)) => Some(error),
         _ => None,

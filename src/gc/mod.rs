@@ -138,7 +138,11 @@ pub fn run(site: &mut Site<'_>, options: &Options<'_>) -> Result<Collected, Erro
     let wrote = round.expired_versions + round.repacked_packs > 0;
     collected.round = Some(round);
     collected.left_over_bytes = sweep::delete(site, &mut db)?;
-    collected.temporaries = site.store.sweep(now_ns.saturating_sub(DAY_NS))?.removed;
+    match site.store.sweep(now_ns.saturating_sub(DAY_NS)) {
+        Ok(swept) => collected.temporaries = swept.removed,
+        // Some servers cannot tell what was left unfinished.
+        Err(error) => site.monitor.notice(&format!("nothing unfinished was swept: {error}")),
+    }
     if let Err(error) = checkpoint::write_if_due(site, wrote) {
         // The log says all of it.
         site.monitor.notice(&format!("no checkpoint was written: {error}"));

@@ -106,6 +106,7 @@ impl Run<'_, '_> {
             above.entry(path.clone()).or_insert(None);
         }
         for (path, version) in above.into_iter().rev() {
+            self.judge.clear_away(&mut self.target.plantation, &path);
             match version {
                 Some(version) => self.describe(&path, &version)?,
                 None => {
@@ -114,6 +115,7 @@ impl Run<'_, '_> {
                 }
             }
         }
+        self.judge.clear_away(&mut self.target.plantation, &RelPath::root());
         Ok(())
     }
 

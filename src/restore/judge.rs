@@ -152,6 +152,12 @@ impl Judge {
         Ok(Listed { dir, names, mtime_ns, keep_mtime_ns: None })
     }
 
+    /// Removes what a killed restore left in a directory that is never entered: one
+    /// above the trees. Best effort, like all tidying.
+    pub fn clear_away(&self, plantation: &mut Plantation, dir: &RelPath) {
+        let _ = plantation.list(dir, 0, self.litter_before_ns);
+    }
+
     /// When something comes into the directory that was entered, its mtime is to be
     /// put back.
     pub fn keep_mtime(&mut self, mtime_ns: i64) {

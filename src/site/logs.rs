@@ -99,7 +99,12 @@ pub fn sync(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<Synced, Error> {
     let mut synced = Synced::default();
     for (node, listed) in list(reader.store)? {
         synced.nodes += 1;
-        synced.segments += log(reader, db, node, &listed, None)?;
+        synced.segments += match log(reader, db, node, &listed, None) {
+            // Put while a directory was being read, a segment may be passed over and
+            // a later one seen: a new listing has both.
+            Err(Error::Missing { .. }) => sync_node(reader, db, node, None)?,
+            done => done?,
+        };
     }
     Ok(synced)
 }

@@ -75,7 +75,8 @@ pub fn choose_node(db: &CatalogDb, own: NodeId, wanted: Option<&str>) -> Result<
     let mut nodes = db.nodes()?;
     if let Some(wanted) = wanted {
         let is = |node: &NodeRow| {
-            node.node.to_string().starts_with(wanted) || node.host.as_deref() == Some(wanted)
+            let begins = !wanted.is_empty() && node.node.to_string().starts_with(wanted);
+            begins || node.host.as_deref() == Some(wanted)
         };
         let found: Vec<NodeRow> = nodes.iter().filter(|node| is(node)).cloned().collect();
         return match found.as_slice() {

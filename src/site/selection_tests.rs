@@ -89,6 +89,8 @@ fn a_node_is_this_one_or_the_only_one_or_the_one_that_was_named() {
     assert!(text.contains("files1  last written 1970-01-01T00:00:02Z"), "{text}");
     assert!(matches!(choose_node(&several, ONE, Some("1")), Err(Error::SeveralNodes(_))));
     assert!(matches!(choose_node(&several, ONE, Some("x")), Err(Error::UnknownNode { .. })));
+    // An unset variable of a script names nobody.
+    assert!(matches!(choose_node(&single, ONE, Some("")), Err(Error::UnknownNode { .. })));
     let empty = CatalogDb::temporary(STORE).expect("a copy");
     assert!(matches!(choose_node(&empty, ONE, None), Err(Error::NoNode)));
 }

@@ -26,6 +26,8 @@ impl StateDb {
                 "UPDATE dir SET catalogued_ctime_ns = NULL",
                 "UPDATE file SET segment_seq = NULL",
                 "UPDATE pack SET segment_seq = NULL WHERE node_id IS NULL",
+                // Whatever is wrong may be wrong with them: they are asked for.
+                "UPDATE pack SET seen_ns = 0 WHERE seen_ns IS NOT NULL",
                 // A log that never had a path need not say that it is gone.
                 "UPDATE gone SET segment_seq = 0 WHERE segment_seq IS NULL",
                 "UPDATE collection SET acknowledged = 0",

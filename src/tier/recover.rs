@@ -39,8 +39,8 @@ pub struct Recovered {
 /// Recovers the store side: this node's log and the packs it was sending.
 /// Needs the store to answer; run it before an upload.
 pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
+    require_end(site)?;
     let mut recovered = Recovered::default();
-    require_last_segment(site)?;
     while adopt_next_segment(site)? {
         recovered.segments += 1;
     }
@@ -54,8 +54,10 @@ pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
     Ok(recovered)
 }
 
-/// A log whose end is lost is not continued: whoever read it would find a gap.
-fn require_last_segment(site: &Site<'_>) -> Result<(), Error> {
+/// The store still has what this server last told it. One that was put back from a
+/// backup has neither that nor the packs of that time: a file that relies on them must
+/// keep its blocks, and whoever read a segment behind the gap would find the gap.
+pub fn require_end(site: &Site<'_>) -> Result<(), Error> {
     let written = site.state.log_head()?.next_seq - 1;
     if written == 0 {
         return Ok(());

@@ -62,6 +62,8 @@ pub fn run(
         if job.share_chunks {
             learn(site);
         }
+    } else if job.stub {
+        recover::require_end(site)?;
     }
     stats.recovered.files = recover::recover_files(&mut site.ground(), row.id, &root)?.files;
     if job.scan {

@@ -1,17 +1,22 @@
 //! Servers that share a store, and what a collection is asked for.
 
-use crate::support::Sandbox;
+use crate::support::{EAGER_POLICY, Sandbox};
 use hsm::chunk::Protection;
 use hsm::clock::Clock;
+use hsm::config::GcSection;
 use hsm::errand::Errand;
+use hsm::gc::{self, Options};
 use hsm::manifest::Record;
 use hsm::monitor::{Silent, Stop};
+use hsm::policy::{Names, PolicySet};
 use hsm::site::{Leases, Site};
 use hsm::state::StateDb;
 use hsm::store::{Store, StoreOptions};
+use hsm::tier::recover;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use walkdir::WalkDir;
 
 /// No margin for people: what is needed no more goes at the next two runs.
@@ -64,7 +69,7 @@ pub fn packs(store: &Path) -> BTreeSet<PathBuf> {
     files(&store.join("packs")).collect()
 }
 
-pub fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+pub fn files(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let found = WalkDir::new(dir).into_iter().filter_map(Result::ok);
     found.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path())
 }
@@ -95,9 +100,7 @@ pub fn in_process<T>(
 ) -> T {
     let state = StateDb::open(&sandbox.state_db()).expect("the state DB");
     let found = state.setting("store.capabilities").expect("asked").expect("it was tried out");
-    let config = std::fs::read_to_string(sandbox.config()).expect("the configuration");
-    let url = config.lines().find_map(|line| line.strip_prefix("url = ")).expect("a URL");
-    let opened = hsm::store::open(&StoreOptions::new(url.trim_matches('"'))).expect("the store");
+    let opened = open_store(sandbox);
     let stop = Stop::new();
     work(&mut Site {
         store_id: state.store_id(),
@@ -126,4 +129,34 @@ pub fn snapshot_of_log(sandbox: &Sandbox, name: &str) {
         let record = Record::Snapshot { name: name.to_owned(), seq, at_ns: site.clock.now_ns() };
         hsm::site::log::write_records(site, &[record]).expect("written");
     });
+}
+
+/// The store of the sandbox's configuration.
+pub fn open_store(sandbox: &Sandbox) -> Box<dyn Store> {
+    let config = std::fs::read_to_string(sandbox.config()).expect("the configuration");
+    let url = config.lines().find_map(|line| line.strip_prefix("url = ")).expect("a URL");
+    hsm::store::open(&StoreOptions::new(url.trim_matches('"'))).expect("the store")
+}
+
+pub fn policy() -> PolicySet {
+    PolicySet::load(&[("test", EAGER_POLICY)], &Names::none()).expect("a policy")
+}
+
+/// `hsm gc` on this store, with [`AT_ONCE`].
+pub fn collect(sandbox: &Sandbox, store: &dyn Store) -> Result<gc::Collected, gc::Error> {
+    in_process(sandbox, Some(store), |site| {
+        recover::recover_store(site).map_err(|error| match error {
+            hsm::tier::Error::Store(error) => gc::Error::Store(error),
+            hsm::tier::Error::Log(error) => gc::Error::Log(error),
+            other => panic!("{other}"),
+        })?;
+        let section = GcSection {
+            grace: Duration::ZERO,
+            settle: Duration::ZERO,
+            max_share_pct: 100.0,
+            ..GcSection::default()
+        };
+        let policy = policy();
+        gc::run(site, &Options { section: &section, policy: &policy, confirmed_pct: None })
+    })
 }

@@ -1,9 +1,14 @@
 //! What stops a collection: nothing is deleted and nothing is given up while anything
 //! is in doubt, and what is wrong is told by name.
 
-use crate::place::{AT_ONCE, collecting, files, gc, gc_to_the_end, in_days, neighbour, packs};
+use crate::between::Between;
+use crate::place::{
+    AT_ONCE, collect, collecting, files, gc, gc_to_the_end, in_days, neighbour, open_store, packs,
+};
 use crate::support::trees::noise;
 use crate::support::{Ran, Sandbox, UPLOAD_POLICY, as_nobody, needs_root};
+use hsm::gc::Error;
+use hsm::store::{ErrorKind, Fault, Faulty, Operation};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -213,4 +218,59 @@ fn it_does_not_run_beside_an_upload_of_its_own_node() {
     sandbox.hsm(["gc"]).exits(11).complains(&["another run"]);
     drop(held);
     gc(&sandbox);
+}
+
+#[test]
+fn clocks_that_are_far_apart_stop_it() {
+    const DAYS: i64 = 86_400_000_000_000;
+    let sandbox = with_garbage();
+    for (ahead_ns, words) in [(3 * DAYS, "behind"), (-3 * DAYS, "ahead of")] {
+        let before = packs(&sandbox.store());
+        let store = Between::ahead(&sandbox, ahead_ns);
+        let error = collect(&sandbox, &store).expect_err("nothing has a known age");
+        assert!(matches!(error, Error::Clocks { .. }) && error.to_string().contains(words));
+        assert_eq!(packs(&sandbox.store()), before);
+    }
+    let store = Between::ahead(&sandbox, DAYS / 2);
+    let round = collect(&sandbox, &store).expect("that is near enough").round.expect("a round");
+    assert!(round.condemned_packs > 0);
+}
+
+/// A listing, a log, a plan, a pack: whatever cannot be had stops it, and an answer
+/// that was lost is made out by the next run.
+#[test]
+fn a_store_that_fails_at_any_call_costs_nothing() {
+    let sandbox = with_garbage();
+    let mut failed = 0;
+    let after = Fault::FailAfter(ErrorKind::Unreachable);
+    let fail = Fault::Fail(ErrorKind::Unreachable);
+    for (operation, fault) in [
+        (Operation::List, fail),
+        (Operation::Get, fail),
+        (Operation::Head, fail),
+        (Operation::Put, fail),
+        (Operation::Put, after),
+        (Operation::Delete, fail),
+        (Operation::Delete, after),
+    ] {
+        for nth in 1.. {
+            let store = Faulty::new(open_store(&sandbox));
+            store.on(operation, nth, fault);
+            let runs = [collect(&sandbox, &store), collect(&sandbox, &store)];
+            if runs.iter().all(Result::is_ok) {
+                assert!(nth > 1, "{operation:?} is never asked for");
+                break;
+            }
+            failed += 1;
+            // Something to collect again.
+            sandbox.write("file0", &noise(1000 + failed, 60_000));
+            sandbox.hsm(["tier"]).succeeds();
+        }
+    }
+    assert!(failed > 30, "{failed}");
+    gc_to_the_end(&sandbox);
+    sandbox.hsm(["verify", "--data"]).succeeds();
+    let url = sandbox.store_url();
+    sandbox.hsm(["verify", "--data", "--store", &url]).succeeds();
+    assert_eq!(packs(&sandbox.store()).len(), 2, "the first files and the last");
 }

@@ -209,3 +209,20 @@ fn with_several_nodes_nothing_is_guessed() {
     found.sort();
     assert_eq!(found, ["mine", "theirs"]);
 }
+
+/// What is left of this server's own hsm does not matter to who names the store.
+#[test]
+fn a_broken_configuration_or_state_db_does_not_keep_the_files_from_coming_back() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file", &noise(1, 20_000));
+    sandbox.hsm(["tier"]).succeeds();
+    let (url, out) = (sandbox.store_url(), sandbox.path("out"));
+    let args = ["restore", "--store", &url, "--strip-root", "--to", text(&out)];
+    for broken in [sandbox.state_db(), sandbox.config()] {
+        fs::write(broken, "neither a database nor a configuration\n".repeat(500)).expect("write");
+        let _ = fs::remove_dir_all(&out);
+        sandbox.hsm(["restore", "--to", text(&out)]).exits(1);
+        sandbox.hsm(args).succeeds();
+        assert_eq!(fs::read(out.join("file")).expect("read"), noise(1, 20_000));
+    }
+}
