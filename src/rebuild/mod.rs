@@ -53,7 +53,7 @@ pub enum Error {
         .0.node,
         .0.host.as_deref().unwrap_or("-")
     )]
-    OtherHost(NodeRow),
+    OtherHost(Box<NodeRow>),
     #[error(
         "{} is empty although its log has {files} files in it: nothing was concluded to be gone",
         path.display()

@@ -88,7 +88,7 @@ fn node(
     let chosen = rebuild::choose(catalog, &open_roots(config, None)?)?.node;
     let here = process::hostname();
     if !args.force && chosen.host.as_ref().is_some_and(|host| *host != here) {
-        return Err(rebuild::Error::OtherHost(chosen).into());
+        return Err(rebuild::Error::OtherHost(Box::new(chosen)).into());
     }
     Ok(chosen)
 }

@@ -126,8 +126,8 @@ fn locks(context: &Context, config: &Config) -> Result<Vec<crate::os::lock::RunL
     if let Some(by) = guard {
         return Err(Error::refused(
             format!("a recall guard works with the state DB: {by}"),
-            "umount what it watches or stop who reads there, hsm recall-guard --stop, and start it \
-             again afterwards; hsm rebuild --dry-run can be run at any time",
+            "systemctl stop hsm-recall-guard, and start it again afterwards: programs wait meanwhile \
+             (docs/GUARD.md); hsm rebuild --dry-run can be run at any time",
         ));
     }
     Ok(locks)
