@@ -230,7 +230,11 @@ fn lost_last_segments_are_named_and_mended_with_what_the_state_db_knows() {
     grow(&sandbox.tree().join("sparse/late"));
     let before = whole(&sandbox);
     sandbox.hsm(["tier"]).succeeds();
+    let peer = Sandbox::empty();
+    peer.init_with(&["--store", &sandbox.store_url()]);
+    peer.hsm(["nodes"]).succeeds();
     lose_segments_after(&sandbox, kept);
+    peer.hsm(["nodes"]).succeeds().complains(&["is damaged", "has lost segments"]);
     for command in ["tier", "upload"] {
         let refused = sandbox.hsm([command]).exits(1);
         refused.complains(&["the store has lost segments", "hsm rebuild --force"]);
@@ -241,6 +245,14 @@ fn lost_last_segments_are_named_and_mended_with_what_the_state_db_knows() {
     ran.complains(&["are not used"]);
     let ran = rebuild(&sandbox, &["--force"]).succeeds();
     assert_eq!(differences(&ran), [], "the log was told");
+    sandbox.write("and more", b"bytes");
+    sandbox.hsm(["tier"]).succeeds();
+    let again = peer.hsm(["nodes"]).succeeds();
+    assert!(!again.stderr().contains("damaged"), "it is whole again: {}", again.stderr());
+    fs::remove_file(sandbox.tree().join("and more")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    let mut before = before;
+    before.insert("".into(), snapshot(&sandbox.tree())[Path::new("")].clone());
     all_is_as_it_was(&sandbox, &before);
 }
 
@@ -332,6 +344,26 @@ fn a_truncated_segment_is_named_and_nothing_is_guessed() {
     let own = own.filter(|record| record["own"] == true).collect::<Vec<_>>();
     assert_eq!(own.len(), 1);
     assert_eq!((&own[0]["node"], &own[0]["files"]), (&summary["node"], &3.into()));
+
+    // Nobody collects garbage while a log cannot be read; it can be ended.
+    sandbox.hsm(["gc", "--dry-run"]).exits(1).complains(&[&name]);
+    let old = summary["from_node"].as_str().unwrap();
+    let retire = |until: &str, more: &[&str]| {
+        let args = ["nodes", "retire", old, "--until-segment", until, "--force"];
+        sandbox.hsm(args.into_iter().chain(more.iter().copied()))
+    };
+    retire("1", &["--yes"]).exits(1).complains(&["is good up to segment", &until]);
+    let store = store_of(&sandbox);
+    let shown = retire(&until, &[]).succeeds().stdout();
+    assert!(shown.contains("--until-segment") && shown.contains("--yes"), "{shown}");
+    assert_same(&store, &store_of(&sandbox));
+    retire(&until, &["--yes"]).succeeds();
+    let kept = damaged.parent().unwrap().with_file_name("damaged").join(&name);
+    assert_eq!(fs::read(kept).unwrap(), &bytes[..bytes.len() / 2]);
+    let listed = sandbox.hsm(["nodes"]).succeeds();
+    assert!(listed.stdout().contains("retired") && !listed.stderr().contains("damaged"));
+    sandbox.hsm(["gc", "--dry-run"]).succeeds();
+    sandbox.hsm(["verify", "--data"]).succeeds();
 }
 
 #[test]
@@ -389,6 +421,44 @@ fn an_empty_root_is_a_missing_mount_and_no_deletion() {
     fs::remove_dir(sandbox.tree()).unwrap();
     fs::rename(&aside, sandbox.tree()).unwrap();
     rebuild(&sandbox, &[]).succeeds();
+    sandbox.on("recall", &[], &["a"]).succeeds();
+    assert_eq!(sandbox.read("a"), noise(1, 100_000));
+}
+
+/// Writes the log again as a release would that recorded no proofs.
+fn without_proofs(log: &Path) {
+    use hsm::chunk::Protection;
+    use hsm::manifest::{Record, decode_segment, encode_segment, segment_hash};
+    let mut prev = None;
+    for path in segments(log) {
+        let object = fs::read(&path).unwrap();
+        let (mut header, mut records) = decode_segment(&object, &Protection::Plain).unwrap();
+        header.prev = prev;
+        for record in &mut records {
+            if let Record::Pack(pack) = record {
+                assert!(pack.proof.take().is_some());
+            }
+        }
+        let object = encode_segment(&header, &records, &Protection::Plain).unwrap();
+        prev = Some(segment_hash(&object));
+        fs::write(&path, object).unwrap();
+    }
+}
+
+#[test]
+fn a_pack_without_a_recorded_proof_is_not_proven_until_it_was_read() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", &noise(1, 100_000));
+    sandbox.hsm(["tier"]).succeeds();
+    without_proofs(&log_dir(&sandbox));
+    lose_state(&sandbox);
+    assert_eq!(differences(&rebuild(&sandbox, &[]).succeeds()), []);
+    sandbox.on("recall", &[], &["a"]).succeeds();
+    let tiered = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    assert_eq!(tiered["stubbed_files"], 0, "{tiered}");
+    sandbox.hsm(["verify", "--data"]).succeeds();
+    let tiered = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    assert_eq!((&tiered["stubbed_files"], &tiered["sent_bytes"]), (&1.into(), &0.into()));
     sandbox.on("recall", &[], &["a"]).succeeds();
     assert_eq!(sandbox.read("a"), noise(1, 100_000));
 }

@@ -249,6 +249,7 @@ fn nodes_hint(error: &nodes::Error) -> Option<String> {
         Nodes::Unknown(_) | Nodes::Retired(_) => "hsm nodes, to see which there are",
         Nodes::Alive { .. } => "--force, if it is lost all the same",
         Nodes::NoFence(_) => "--force, when that server is known to be off for good",
+        Nodes::NotDamaged { .. } => "hsm nodes, which names what is damaged",
         Nodes::AtWork(_) => "hsm nodes, to see what it is doing",
         _ => return None,
     };

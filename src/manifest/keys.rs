@@ -5,6 +5,7 @@
 //! packs/<2 hex>/<pack id>                     the last two digits of the id
 //! nodes/<node id>/log/<sequence, 16 hex>
 //! nodes/<node id>/checkpoint/<up to, 16 hex>-<part, 8 hex>
+//! nodes/<node id>/damaged/<sequence, 16 hex>      out of the log's way
 //! ```
 //!
 //! Numbers are padded, so that a listing in key order is a listing in sequence.
@@ -68,6 +69,11 @@ pub fn log_prefix(node: NodeId) -> String {
 
 pub fn segment_key(node: NodeId, seq: u64) -> String {
     format!("{NODES}{node}/log/{seq:016x}")
+}
+
+/// Where a segment is kept that was damaged when its log was ended.
+pub fn damaged_key(node: NodeId, seq: u64) -> String {
+    format!("{NODES}{node}/damaged/{seq:016x}")
 }
 
 /// The node and sequence number that `key` names; `None` for any other object.

@@ -9,17 +9,19 @@
 //! The order matters to whoever collects garbage: the logs are listed once, and what
 //! is read is at least what that listing showed.
 
+mod faults;
+mod start;
+
+pub use faults::{Fault, faults, missing};
+
 use crate::catalog::{self, CatalogDb};
 use crate::chunk::Protection;
 use crate::ids::{NodeId, StoreId};
-use crate::manifest::{
-    self, Chain, CheckpointHeader, Collected, Record, decode_checkpoint, decode_segment, keys,
-    segment_hash,
-};
+use crate::manifest::{self, Chain, Collected, Record, decode_segment, keys, segment_hash};
 use crate::monitor::Stop;
 use crate::store::{self, Key, Store};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Objects that are fetched at the same time.
 const FETCH: usize = 8;
@@ -145,88 +147,6 @@ pub fn nodes(store: &dyn Store) -> Result<Vec<NodeId>, Error> {
     Ok(list(store)?.into_keys().collect())
 }
 
-/// What is wrong with an object of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    pub key: Key,
-    /// `None`: it is not there.
-    pub why: Option<String>,
-}
-
-/// The segments up to `written` that are not there, and for which no checkpoint
-/// stands.
-pub fn missing(reader: &Reader<'_>, node: NodeId, written: u64) -> Result<Vec<u64>, Error> {
-    let listed = list_below(reader.store, &keys::node_prefix(node))?.remove(&node);
-    let listed = listed.unwrap_or_default();
-    let covered = Start { reader, node, listed: &listed, until: Some(written) }.covered()?;
-    let there: BTreeSet<u64> = listed.segments.iter().map(|(seq, _)| *seq).collect();
-    Ok((covered + 1..=written).filter(|seq| !there.contains(seq)).collect())
-}
-
-/// Reads every object of a log and says which is not what it must be.
-pub fn faults(reader: &Reader<'_>, node: NodeId, written: u64) -> Result<Vec<Fault>, Error> {
-    let mut faults: Vec<Fault> = missing(reader, node, written)?
-        .into_iter()
-        .map(|seq| Fault { key: super::segment_key(node, seq), why: None })
-        .collect();
-    let listed = list_below(reader.store, &keys::node_prefix(node))?.remove(&node);
-    let listed = listed.unwrap_or_default();
-    let mut chain: Option<Chain> = None;
-    for few in listed.segments.chunks(FETCH) {
-        if reader.stop.requested() {
-            return Err(Error::Stopped);
-        }
-        let keys = keys_of(node, few);
-        let fetched = fetch(reader, &keys);
-        for (key, bytes) in keys.into_iter().zip(fetched) {
-            let bytes = match bytes {
-                Ok(bytes) => bytes,
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if let Err(error) = follow(reader, node, &mut chain, &bytes) {
-                faults.push(Fault { key, why: Some(error.to_string()) });
-                chain = None;
-            }
-        }
-    }
-    let start = Start { reader, node, listed: &listed, until: None };
-    for (upto, part) in &listed.checkpoints {
-        match start.part(*upto, *part) {
-            Err(Error::Checkpoint { source, .. }) => {
-                let key = super::checkpoint_key(node, *upto, *part);
-                faults.push(Fault { key, why: Some(source.to_string()) });
-            }
-            Err(Error::Store(error)) if error.is_not_found() => {}
-            other => drop(other?),
-        }
-    }
-    Ok(faults)
-}
-
-fn keys_of(node: NodeId, segments: &[(u64, u64)]) -> Vec<Key> {
-    segments.iter().map(|(seq, _)| super::segment_key(node, *seq)).collect()
-}
-
-/// The first segment behind a gap is taken at its word about the one before it.
-fn follow(
-    reader: &Reader<'_>,
-    node: NodeId,
-    chain: &mut Option<Chain>,
-    bytes: &[u8],
-) -> Result<(), manifest::Error> {
-    let (header, _) = decode_segment(bytes, reader.protection)?;
-    let before = |prev| Chain::after(reader.store_id, node, header.seq.saturating_sub(1), prev);
-    let is_next = |chain: &Chain| chain.last().is_none_or(|(seq, _)| seq + 1 == header.seq);
-    let mut next = match chain.take().filter(is_next) {
-        Some(chain) => chain,
-        None => header.prev.map_or_else(|| Chain::new(reader.store_id, node), before),
-    };
-    next.accept(&header, segment_hash(bytes))?;
-    *chain = Some(next);
-    Ok(())
-}
-
 fn list(store: &dyn Store) -> Result<BTreeMap<NodeId, Listed>, Error> {
     list_below(store, keys::NODES)
 }
@@ -264,7 +184,9 @@ fn collections(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<(), Error> {
 
 /// Enters one log. Other processes enter it, too, perhaps by a newer listing, and a
 /// checkpoint may take the place of segments that were listed: where that shows, it
-/// goes on from where the copy is then, by a listing of its own.
+/// goes on from where the copy is then, by a listing of its own. And a log may have
+/// lost its end and been continued by its owner, or ended by a fence: what the copy
+/// knows of the end that is lost is given up, if the log is whole as it is.
 fn log(
     reader: &Reader<'_>,
     db: &mut CatalogDb,
@@ -274,8 +196,16 @@ fn log(
 ) -> Result<u64, Error> {
     let mut known = head_of(db, node)?;
     let mut fresh: Option<Listed> = None;
+    let mut read_anew = false;
     loop {
-        let error = match log_as_listed(reader, db, node, fresh.as_ref().unwrap_or(listed), until) {
+        let listed = fresh.as_ref().unwrap_or(listed);
+        let error = match log_as_listed(reader, db, node, listed, until) {
+            Err(error) if !read_anew && is_other_history(reader, node, listed, known, &error)? => {
+                tracing::warn!("{error}: the log is read anew");
+                read_anew = true;
+                db.forget_node(node)?;
+                error
+            }
             Err(error) if may_be_overtaken(&error) => error,
             entered_or_failed => return entered_or_failed,
         };
@@ -291,6 +221,35 @@ fn log(
 
 fn head_of(db: &CatalogDb, node: NodeId) -> Result<Option<(u64, [u8; 32])>, Error> {
     Ok(db.node(node)?.and_then(|row| Some((row.head_seq, row.head_hash?))))
+}
+
+/// Whether the log went on from before what the copy has of it.
+fn is_other_history(
+    reader: &Reader<'_>,
+    node: NodeId,
+    listed: &Listed,
+    known: Option<(u64, [u8; 32])>,
+    error: &Error,
+) -> Result<bool, Error> {
+    let Some((head, _)) = known else { return Ok(false) };
+    match error {
+        Error::Segment { source: manifest::Error::BrokenChain { seq, .. }, .. } => {
+            Ok(*seq == head + 1)
+        }
+        Error::Shrunk { .. } => ends_with_fence(reader, node, listed),
+        _ => Ok(false),
+    }
+}
+
+fn ends_with_fence(reader: &Reader<'_>, node: NodeId, listed: &Listed) -> Result<bool, Error> {
+    let Some((last, _)) = listed.segments.last() else { return Ok(false) };
+    let bytes = match reader.store.get(&super::segment_key(node, *last), None) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let Ok((_, records)) = decode_segment(&bytes, reader.protection) else { return Ok(false) };
+    Ok(records.iter().any(|record| matches!(record, Record::Fence { .. })))
 }
 
 /// What a listing shows that is older than the copy, or than the store.
@@ -311,7 +270,7 @@ fn log_as_listed(
     until: Option<u64>,
 ) -> Result<u64, Error> {
     let mut head = head_of(db, node)?;
-    let start = Start { reader, node, listed, until };
+    let start = start::Start { reader, node, listed, until };
     if let Some((seq, _)) = head
         && start.is_cut_off(seq)
         && start.stands_for_the_rest(seq)?
@@ -348,6 +307,10 @@ fn log_as_listed(
     Ok(wanted.len() as u64)
 }
 
+fn keys_of(node: NodeId, segments: &[(u64, u64)]) -> Vec<Key> {
+    segments.iter().map(|(seq, _)| super::segment_key(node, *seq)).collect()
+}
+
 fn enter(
     reader: &Reader<'_>,
     db: &mut CatalogDb,
@@ -373,130 +336,4 @@ fn fetch(reader: &Reader<'_>, keys: &[Key]) -> Vec<Result<Bytes, store::Error>> 
             keys.iter().map(|key| scope.spawn(move || store.get(key, None))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a fetch does not panic")).collect()
     })
-}
-
-/// Where reading a log that is not known yet, or not from where it is known, can
-/// begin.
-struct Start<'a> {
-    reader: &'a Reader<'a>,
-    node: NodeId,
-    listed: &'a Listed,
-    until: Option<u64>,
-}
-
-impl Start<'_> {
-    /// Last segment and number of parts that are there, the newest first.
-    fn checkpoints(&self) -> Vec<(u64, u32)> {
-        let mut parts: BTreeMap<u64, u32> = BTreeMap::new();
-        for (upto, _) in &self.listed.checkpoints {
-            *parts.entry(*upto).or_default() += 1;
-        }
-        let wanted = |(upto, _): &(u64, u32)| self.until.is_none_or(|until| *upto <= until);
-        parts.into_iter().rev().filter(wanted).collect()
-    }
-
-    /// The segment after `known`, or that one itself where it was the last, is not
-    /// there.
-    fn is_cut_off(&self, known: u64) -> bool {
-        let mut segments = self.listed.segments.iter().map(|(seq, _)| *seq);
-        match segments.find(|seq| *seq > known) {
-            Some(next) => next != known + 1,
-            None => self.listed.segments.last().map_or(0, |(seq, _)| *seq) < known,
-        }
-    }
-
-    /// Up to where a whole checkpoint stands for the segments; 0 without one.
-    fn covered(&self) -> Result<u64, Error> {
-        for (upto, there) in self.checkpoints() {
-            match self.part(upto, 0) {
-                Ok((header, _, _)) if header.parts == there => return Ok(upto),
-                Ok(_) | Err(Error::Checkpoint { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(0)
-    }
-
-    /// There is a whole checkpoint from which the log can be read to its end, which
-    /// is not before `known`.
-    fn stands_for_the_rest(&self, known: u64) -> Result<bool, Error> {
-        let Some((upto, there)) = self.checkpoints().first().copied() else { return Ok(false) };
-        let mut segments = self.listed.segments.iter().map(|(seq, _)| *seq).rev();
-        let found = segments.next().unwrap_or(0);
-        let first = segments.zip((1..found).rev()).take_while(|(seq, next)| seq == next).last();
-        let first = first.map_or(found, |(seq, _)| seq);
-        if upto + 1 < first || upto.max(found) < known {
-            return Ok(false);
-        }
-        let (header, _, _) = self.part(upto, 0)?;
-        Ok(header.parts == there)
-    }
-
-    /// Enters the newest checkpoint of which every part is there. One that cannot be
-    /// read is passed over where an older one or the log itself says the same.
-    fn newest_checkpoint(&self, db: &mut CatalogDb) -> Result<Option<(u64, [u8; 32])>, Error> {
-        let mut unreadable = None;
-        for (upto, there) in self.checkpoints() {
-            match self.checkpoint(db, upto, there) {
-                Ok(Some(head)) => return Ok(Some(head)),
-                Ok(None) => {}
-                // Its writer has made a newer one.
-                Err(Error::Store(error)) if error.is_not_found() => {}
-                Err(error @ Error::Checkpoint { .. }) => {
-                    unreadable.get_or_insert(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let is_whole = self.listed.segments.first().is_some_and(|(seq, _)| *seq == 1);
-        match unreadable {
-            Some(error) if !is_whole => Err(error),
-            Some(error) => {
-                tracing::warn!("{error}: the log is read from its beginning");
-                Ok(None)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// `None` when parts of it are missing: it was never finished.
-    fn checkpoint(
-        &self,
-        db: &mut CatalogDb,
-        upto: u64,
-        there: u32,
-    ) -> Result<Option<(u64, [u8; 32])>, Error> {
-        let (first, records, bytes) = self.part(upto, 0)?;
-        let Some(hash) = first.upto_hash.filter(|_| first.parts == there) else { return Ok(None) };
-        let later = (1..first.parts).map(|part| {
-            let (header, records, bytes) = self.part(upto, part)?;
-            if (header.parts, header.upto_hash) != (first.parts, first.upto_hash) {
-                return Err(self.malformed(upto, part, "it is part of another one"));
-            }
-            Ok((records, bytes))
-        });
-        db.apply_checkpoint(&first, std::iter::once(Ok((records, bytes))).chain(later))?;
-        Ok(Some((upto, hash)))
-    }
-
-    fn part(&self, upto: u64, part: u32) -> Result<(CheckpointHeader, Vec<Record>, u64), Error> {
-        if self.reader.stop.requested() {
-            return Err(Error::Stopped);
-        }
-        let key = super::checkpoint_key(self.node, upto, part);
-        let bytes = self.reader.store.get(&key, None)?;
-        let (header, records) = decode_checkpoint(&bytes, self.reader.protection)
-            .map_err(|source| Error::Checkpoint { key: key.to_string(), source })?;
-        let is = (header.store, header.node, header.upto, header.part);
-        if is != (self.reader.store_id, self.node, upto, part) {
-            return Err(self.malformed(upto, part, "it is not what its name says"));
-        }
-        Ok((header, records, bytes.len() as u64))
-    }
-
-    fn malformed(&self, upto: u64, part: u32, why: &str) -> Error {
-        let key = super::checkpoint_key(self.node, upto, part).to_string();
-        let source = manifest::Error::Malformed { what: "catalog checkpoint", why: why.to_owned() };
-        Error::Checkpoint { key, source }
-    }
 }

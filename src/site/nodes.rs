@@ -4,12 +4,16 @@
 //! create-new. Either the node writes that segment or the fence is there: a node that
 //! was only away finds it, and can never add to a log that others have given up. So
 //! the log must have been read to its end first.
+//!
+//! A log that is damaged has no end that can be read, and keeps every collection from
+//! its work. It can be ended behind its last good segment; what came after it, good or
+//! not, is moved out of the way and kept.
 
 use super::{Site, log, logs, segment_key};
 use crate::catalog::{self, CatalogDb, NodeRow};
 use crate::ids::NodeId;
-use crate::manifest::{Record, SegmentHeader};
-use crate::store;
+use crate::manifest::{Record, SegmentHeader, keys};
+use crate::store::{self, Key, PutOptions};
 use crate::units::format_time;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,8 @@ pub enum Error {
     Alive { node: NodeId, written_ns: i64 },
     #[error("node {0} has written to its log in this moment: it is not lost")]
     AtWork(NodeId),
+    #[error("the log of node {node} is good up to segment {good}, not {until}")]
+    NotDamaged { node: NodeId, good: u64, until: u64 },
 }
 
 /// A node that has written within this time is not lost.
@@ -49,6 +55,8 @@ pub struct Options {
     pub forget: bool,
     /// Also if it has been at work lately, or the store cannot fence.
     pub force: bool,
+    /// The last good segment of a log that is damaged.
+    pub until: Option<u64>,
     pub dry_run: bool,
 }
 
@@ -58,7 +66,19 @@ pub fn retire(site: &Site<'_>, node: NodeId, options: Options) -> Result<NodeRow
         return Err(Error::Own(node));
     }
     let mut db = CatalogDb::open(&site.catalog_path(), site.store_id)?;
-    logs::sync_node(&site.log_reader(), &mut db, node, None)?;
+    let damage = match logs::sync_node(&site.log_reader(), &mut db, node, None) {
+        Err(error) if options.until.is_some() && error.is_damage() => Some(error),
+        entered => entered.map(|_| None)?,
+    };
+    if let Some(until) = options.until {
+        let good = match &damage {
+            Some(error) => error.good_until(),
+            None => db.node(node)?.map(|row| row.head_seq),
+        };
+        if damage.is_none() || good != Some(until) {
+            return Err(Error::NotDamaged { node, good: good.unwrap_or(0), until });
+        }
+    }
     let row = db.node(node)?.filter(|row| row.head_seq > 0).ok_or(Error::Unknown(node))?;
     if row.fenced && (row.forgotten || !options.forget) {
         return Err(Error::Retired(node));
@@ -73,9 +93,29 @@ pub fn retire(site: &Site<'_>, node: NodeId, options: Options) -> Result<NodeRow
         return Err(Error::NoFence(node));
     }
     if !options.dry_run {
+        if damage.is_some() {
+            move_aside(site, node, row.head_seq)?;
+        }
         put_fence(site, &row, options.forget, now_ns)?;
     }
     Ok(row)
+}
+
+/// What comes after the last good segment, the last one first: until the first of
+/// them is gone the log is as damaged as it was.
+fn move_aside(site: &Site<'_>, node: NodeId, good: u64) -> Result<(), Error> {
+    let mut after = vec![];
+    site.store.list(&keys::log_prefix(node), None, &mut |object| {
+        after.extend(keys::parse_segment_key(object.key.as_str()).filter(|(_, seq)| *seq > good));
+    })?;
+    for (_, seq) in after.into_iter().rev() {
+        let (key, kept) = (segment_key(node, seq), keys::damaged_key(node, seq));
+        let kept = Key::new(kept).expect("the layout's own keys are valid");
+        let bytes = site.store.get(&key, None)?;
+        site.store.put(&kept, bytes, &PutOptions::default())?;
+        site.store.delete(&key)?;
+    }
+    Ok(())
 }
 
 fn put_fence(site: &Site<'_>, row: &NodeRow, forget: bool, now_ns: i64) -> Result<(), Error> {

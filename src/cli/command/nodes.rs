@@ -59,6 +59,10 @@ pub enum NodesCommand {
         /// it referred to, and nothing brings that back
         #[arg(long)]
         forget: bool,
+        /// The last good segment of a log that is damaged: it is ended behind it, and
+        /// what came after is kept, but says nothing any more
+        #[arg(long, value_name = "N")]
+        until_segment: Option<u64>,
         /// Really do it
         #[arg(long)]
         yes: bool,
@@ -86,8 +90,13 @@ pub fn run(context: &Context, args: &NodesArgs) -> Result<Outcome, Error> {
     match &args.command {
         None => list(context, &Source::default()),
         Some(NodesCommand::List { source }) => list(context, source),
-        Some(NodesCommand::Retire { node, forget, yes, force }) => {
-            let options = nodes::Options { forget: *forget, force: *force, dry_run: !yes };
+        Some(NodesCommand::Retire { node, forget, until_segment, yes, force }) => {
+            let options = nodes::Options {
+                forget: *forget,
+                force: *force,
+                until: *until_segment,
+                dry_run: !yes,
+            };
             retire(context, node, options)
         }
         Some(NodesCommand::Renew { force, dry_run }) => renew(context, *force, dry_run.dry_run),
@@ -190,8 +199,10 @@ fn retire(context: &Context, wanted: &str, options: nodes::Options) -> Result<Ou
         if options.forget { " and forgotten: what only it has will be deleted" } else { "" };
     if options.dry_run {
         context.out.remark(format!("would be retired{forget}: {what}"))?;
-        let flag = if options.forget { " --forget" } else { "" };
-        context.out.remark(format!("to do it: hsm nodes retire {}{flag} --yes", row.node))?;
+        let until = options.until.map(|seq| format!(" --until-segment {seq}"));
+        let forget = if options.forget { " --forget" } else { "" };
+        let options = format!("{forget}{}", until.unwrap_or_default());
+        context.out.remark(format!("to do it: hsm nodes retire {}{options} --yes", row.node))?;
     } else {
         context.out.remark(format!("retired{forget}: {what}"))?;
     }

@@ -286,6 +286,13 @@ fn conclude(
     }
     if let Some(new) = renewed {
         context.out.remark(format!("this server was node {} and is node {new} now", node.node))?;
+        if !node.fenced {
+            let (old, last) = (node.node, node.head_seq);
+            context.out.remark(format!(
+                "the damaged log keeps collections waiting until it is ended: hsm nodes retire {old} \
+                 --until-segment {last} --force"
+            ))?;
+        }
     }
     let exit = if stats.problems > 0 { Exit::Problems } else { Exit::Done };
     Ok(Outcome::new(exit)
