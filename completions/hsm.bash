@@ -622,12 +622,16 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__nodes__subcmd__retire)
-            opts="-q -v -h --forget --yes --force --json --quiet --verbose --config --help"
+            opts="-q -v -h --forget --until-segment --yes --force --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --until-segment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -355,6 +355,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcomman
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l until-segment -d 'The last good segment of a log that is damaged: it is ended behind it, and what came after is kept, but says nothing any more' -r
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l forget -d 'Its files are needed no more either: the next collections delete what only it referred to, and nothing brings that back'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l yes -d 'Really do it'

@@ -96,7 +96,12 @@ fn record(
         // The tree was read through one descriptor; if the mount went away and
         // something else is at that path now, what was not seen is not deleted.
         let complete = seen.complete && root_is_unchanged(row);
-        let changes = recorder.0.finish(complete, ground.clock.now_ns())?;
+        let is_part = options.alone && seen.errors == 0 && !seen.stopped;
+        let changes = if is_part && root_is_unchanged(row) {
+            recorder.0.finish_part(ground.clock.now_ns())?
+        } else {
+            recorder.0.finish(complete, ground.clock.now_ns())?
+        };
         (seen, changes)
     };
     suspects::examine(ground, row.id, root, &changes.suspects)?;
