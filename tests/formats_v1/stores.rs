@@ -61,8 +61,13 @@ pub fn write(dir: &Path, encrypted: bool) {
     let before = list(&sandbox.tree());
     sandbox.hsm(["tier"]).succeeds();
     let before_ns = now_ns();
+    // The snapshot keeps the tree as it was from the collection behind it.
+    sandbox.hsm(["snapshot", "create", "first"]).succeeds();
+    sandbox.hsm(["snapshot", "seal", "first", "--until", "2100-01-01"]).succeeds();
+    sandbox.hsm(["snapshot", "create", "passing"]).succeeds();
+    sandbox.hsm(["snapshot", "delete", "passing"]).succeeds();
     change(&sandbox);
-    // Here belong the commands that write further kinds of records.
+    collect(&sandbox);
     sandbox.hsm(["tier"]).succeeds();
     sandbox.on("recall", &["-r"], &[""]).succeeds();
     let now = list(&sandbox.tree());
@@ -79,6 +84,20 @@ pub fn write(dir: &Path, encrypted: bool) {
     assert!(chmod.args(["-R", "a+rX"]).arg(dir).status().expect("chmod").success());
     let bytes: u64 = snapshot(&dir.join("store")).values().map(|entry| entry.size).sum();
     assert!(bytes < MAX_STORE_BYTES, "the store has {bytes} bytes");
+}
+
+/// A file that comes and goes, and whose pack is deleted.
+fn collect(sandbox: &Sandbox) {
+    let config = fs::read_to_string(sandbox.config()).expect("the configuration");
+    let at_once = "\n[gc]\ngrace = \"0s\"\nsettle = \"0s\"\nmax_share = \"100%\"\n";
+    fs::write(sandbox.config(), config + at_once).expect("the configuration");
+    sandbox.write("passing", &noise(99, 9_000));
+    sandbox.hsm(["tier"]).succeeds();
+    fs::remove_file(sandbox.tree().join("passing")).expect("deleted");
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.hsm(["gc"]).succeeds();
+    let swept = sandbox.hsm(["gc", "--json"]).succeeds().summary();
+    assert!(swept["deleted_packs"].as_u64() > Some(0), "{swept}");
 }
 
 /// Everything that reads a store reads this one, and leaves it as it is.
