@@ -303,8 +303,7 @@ fn stores_of_version_1() {
         let fresh = place.path().join(name);
         stores::write(&fresh, encrypted);
         stores::check(&fresh);
-        if frozen.exists() {
-            stores::check(&frozen);
-        }
+        assert!(frozen.exists(), "{} is to be kept for ever", frozen.display());
+        stores::check(&frozen);
     }
 }
