@@ -20,6 +20,7 @@ mod reading;
 mod sample;
 mod segments;
 mod store_alone;
+mod strays;
 
 pub use sample::Sample;
 pub use store_alone::store_alone;
@@ -80,6 +81,8 @@ pub enum Problem {
     Log { key: Key, why: Option<String> },
     /// The file on disk is not the stub that the state DB says it is.
     NotTheStub { path: PathBuf, why: String },
+    /// A stub that nobody manages: `hsm adopt` is for it.
+    Stray { path: PathBuf, why: String },
 }
 
 /// Totals of one verification.
@@ -102,6 +105,8 @@ pub struct VerifyStats {
     pub unowned_bytes: u64,
     /// Files that could not be checked (unreadable, vanished).
     pub unchecked: u64,
+    /// Stubs that nobody manages.
+    pub stray_stubs: u64,
     /// A stop was requested before everything was checked.
     pub stopped: bool,
 }
@@ -122,6 +127,7 @@ impl VerifyStats {
         self.unowned_objects += other.unowned_objects;
         self.unowned_bytes += other.unowned_bytes;
         self.unchecked += other.unchecked;
+        self.stray_stubs += other.stray_stubs;
         self.stopped |= other.stopped;
     }
 }
@@ -149,6 +155,7 @@ pub fn run(
     }
     for (row, root) in roots {
         verifier.files(row, root)?;
+        verifier.strays(row, root)?;
     }
     verifier.stats.stopped = verifier.site.stop.requested();
     Ok(verifier.stats)

@@ -27,8 +27,9 @@ Exit code 4 means that problems were found; each is named.";
 /// Check the store against the files
 ///
 /// Lists the store and compares it with what should be there, in both
-/// directions: stubs without their objects, objects without an owner. With
-/// --data it reads and re-hashes the objects, those checked longest ago first.
+/// directions: stubs without their objects, objects without an owner; and it lists
+/// stubs that nobody manages, such as those of a backup (hsm adopt). With --data it
+/// reads and re-hashes the objects, those checked longest ago first.
 ///
 /// It never touches a file or an object. A bad copy is recorded as damaged, so
 /// that nothing relies on it again (not with --dry-run), and what is lost is
@@ -148,6 +149,9 @@ fn tell(context: &Context, problem: &Problem) -> Result<(), Error> {
             format!("log       {key} is damaged: {why}; try: hsm rebuild --dry-run --force")
         }
         Problem::NotTheStub { path, why } => format!("stub      {}: {why}", escaped_path(path)),
+        Problem::Stray { path, why } => {
+            format!("stray     {}: {why}; hsm adopt is for it", escaped_path(path))
+        }
     };
     context.out.line(text)?;
     context.out.record(&record(problem))
@@ -179,6 +183,9 @@ fn record(problem: &Problem) -> serde_json::Value {
         Problem::Log { key, why } => json!({
             "type": "problem", "kind": if why.is_some() { "log-damaged" } else { "log-missing" },
             "object": key.as_str(), "why": why,
+        }),
+        Problem::Stray { path, why } => json!({
+            "type": "problem", "kind": "stray-stub", "path": Name::of(path), "why": why,
         }),
         Problem::NotTheStub { path, why } => json!({
             "type": "problem", "kind": "not-the-stub", "path": Name::of(path), "why": why,
@@ -225,7 +232,8 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
         .with("repairable_files", totals.repairable_files)
         .with("repaired_files", totals.repaired_files)
         .with("unowned_objects", totals.unowned_objects)
-        .with("unchecked_files", totals.unchecked))
+        .with("unchecked_files", totals.unchecked)
+        .with("stray_stubs", totals.stray_stubs))
 }
 
 /// A store without the server it came from: every catalog against every pack.
