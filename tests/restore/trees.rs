@@ -243,9 +243,16 @@ fn tree_without_digest(root: &Path) -> Vec<(PathBuf, u64, u64, i64, u32)> {
         let entry = entry.expect("a readable tree");
         let (path, meta) = (entry.path(), entry.metadata().expect("metadata"));
         let inside = path.strip_prefix(root).expect("below").to_owned();
-        let blocks = if meta.is_file() { meta.blocks() } else { 0 };
+        let blocks = if meta.is_file() { mebibytes(&meta) } else { 0 };
         let size = if meta.is_file() { meta.size() } else { 0 };
         found.push((inside, size, blocks, meta.mtime(), meta.mode()));
     }
     found
+}
+
+/// What a file takes, in whole MiB: the file system's own notes about its extents
+/// are counted too, and differ.
+fn mebibytes(meta: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    meta.blocks() * 512 >> 20
 }
