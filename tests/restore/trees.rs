@@ -254,5 +254,5 @@ fn tree_without_digest(root: &Path) -> Vec<(PathBuf, u64, u64, i64, u32)> {
 /// are counted too, and differ.
 fn mebibytes(meta: &std::fs::Metadata) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    meta.blocks() * 512 >> 20
+    (meta.blocks() * 512) >> 20
 }
