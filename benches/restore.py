@@ -79,7 +79,7 @@ def main():
         image = mount + ".ext4"
         with open(image, "wb") as out:
             out.truncate(max(4 << 30, args.files * 40_000))
-        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-i", "4096", image], check=True)
         os.mkdir(mount)
         subprocess.run(["mount", "-o", "loop", image, mount], check=True)
         mounted = True
