@@ -159,16 +159,20 @@ pub fn with_store<T>(
     place: StorePlace<'_>,
     work: impl FnOnce(&dyn Store, &Protection, StoreId) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut options = match context.config() {
-        Ok(config) if config.store.url == place.url => context.store_options(&config.store),
-        _ => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
+    let configured = context.config().ok().filter(|config| config.store.url == place.url);
+    let mut options = match &configured {
+        Some(config) => context.store_options(&config.store),
+        None => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
     };
     options.endpoint = place.endpoint.map(str::to_owned).or(options.endpoint);
     options.region = place.region.map(str::to_owned).or(options.region);
     options.path_style = place.path_style.then_some(true).or(options.path_style);
     let store = store::open(&options)?;
     let descriptor = descriptor(&*store)?;
-    let master = place.key.map(key_file::read).transpose()?;
+    // Who has the key of this store knows that it is encrypted, whatever it says.
+    let section = configured.as_ref().and_then(|config| config.encryption.as_ref());
+    let key = place.key.or(section.map(|section| section.key_file.as_path()));
+    let master = key.map(key_file::read).transpose()?;
     let protection = descriptor.protection(master.as_ref())?;
     work(&*store, &protection, descriptor.store_id)
 }
