@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, ConfigPaths, StoreSection};
 use crate::guard::client::{self, Client};
 use crate::monitor::Stop;
-use crate::os::{lock::LockError, lock::RunLock, process, signals::StopSignal};
+use crate::os::{lock::LockError, lock::RunLock, private, process, signals::StopSignal};
 use crate::policy::PolicySet;
 use crate::state::{RootRow, StateDb};
 use crate::store::{self, Capabilities, Store, StoreOptions};
@@ -180,7 +180,9 @@ impl Context {
     /// The same by the roots' paths, for whoever has no state DB.
     pub fn lock_paths(&self, config: &Config, roots: &[PathBuf]) -> Result<Vec<RunLock>, Error> {
         let dir = config.state_dir.join("locks");
-        std::fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
+        private::make_dir(&config.state_dir)
+            .and_then(|()| private::make_dir(&dir))
+            .map_err(Error::io("make", &dir))?;
         lock_files(config, roots).iter().map(|path| acquire(path)).collect()
     }
 }

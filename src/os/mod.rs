@@ -26,6 +26,7 @@ pub mod new_mount;
 pub mod open_stubs;
 pub mod owner_write;
 pub mod plant;
+pub mod private;
 pub mod private_mount;
 pub mod process;
 pub mod processes;

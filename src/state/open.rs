@@ -10,6 +10,7 @@ use super::error::{During, Error, Result};
 use super::migrations;
 use crate::fault;
 use crate::ids::{NodeId, StoreId};
+use crate::os::private;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::Path;
@@ -50,8 +51,9 @@ impl StateDb {
         if path.try_exists().unwrap_or(true) {
             return Err(Error::Exists { path: path.to_owned() });
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let mut conn = connect(path, flags)?;
+        private::create_file(path)
+            .map_err(|source| Error::Create { path: path.to_owned(), source })?;
+        let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let operation = "creating it";
         conn.pragma_update(None, "page_size", PAGE_SIZE_BYTES).during(operation)?;
         conn.pragma_update(None, "journal_mode", "WAL").during(operation)?;
