@@ -14,6 +14,22 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The effective user.
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// From here on nothing of this process's memory, in which there may be keys and other
+/// people's files, is written to a core file or handed to a program that collects
+/// them, and no other process of the same user can look into it (`PR_SET_DUMPABLE` of
+/// prctl(2)).
+pub fn keep_memory_private() -> io::Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, none)?;
+    let private = rustix::process::DumpableBehavior::NotDumpable;
+    Ok(rustix::process::set_dumpable_behavior(private)?)
+}
+
 /// Whether `trusted.*` attributes may be read and written (xattr(7)):
 /// `CAP_SYS_ADMIN` is effective, and in the machine's own user namespace; the
 /// root of a rootless container has it only in its own, where the kernel hides
