@@ -164,7 +164,7 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__adopt)
-            opts="-0 -n -q -v -h --files-from --null --data --dry-run --json --quiet --verbose --config --help"
+            opts="-0 -n -q -v -h --files-from --null --data --any-reader --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

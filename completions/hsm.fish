@@ -137,6 +137,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l files-from -d 'Read pa
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l data -d 'Read the copy and verify it'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l any-reader -d 'Adopt a file also if users can read it who cannot read any file that its content is known of'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s q -l quiet -d 'Print only the data asked for and errors'
