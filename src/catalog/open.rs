@@ -60,7 +60,7 @@ impl CatalogDb {
 
     /// A copy for this process alone.
     pub fn temporary(store: StoreId) -> Result<Self> {
-        let dir = tempfile::tempdir()
+        let dir = private::temporary_dir("hsm-")
             .map_err(|source| Error::Replace { path: std::env::temp_dir(), source })?;
         let conn = create(&dir.path().join("catalog.db"), store)?;
         Ok(Self { conn, _dir: Some(dir), _lock: None })

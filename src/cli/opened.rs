@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::errand::Errand;
 use crate::ids::{NodeId, StoreId};
 use crate::manifest::StoreDescriptor;
-use crate::os::process;
+use crate::os::{private, process};
 use crate::site::{Ground, Guard, Leases, Site};
 use crate::state::{RootRow, StateDb};
 use crate::store::{self, Capabilities, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
@@ -107,7 +107,8 @@ pub fn with_reading_site<T>(
         return with_reading_site(context, Some(place), work);
     };
     with_store(context, place, |store, protection, store_id| {
-        let dir = tempfile::tempdir().map_err(Error::io("make", &std::env::temp_dir()))?;
+        let dir =
+            private::temporary_dir("hsm-").map_err(Error::io("make", &std::env::temp_dir()))?;
         let state_path = context::state_file(dir.path());
         let node_id = NodeId::fresh();
         let state = StateDb::create(&state_path, store_id, node_id, context.now_ns())?;

@@ -27,6 +27,13 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A temporary directory, 0700: it goes with the value. `TMPDIR` says where.
+pub fn temporary_dir(prefix: &str) -> io::Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let private = PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().prefix(prefix).permissions(private).tempdir()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +41,12 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         path.metadata().expect("there").permissions().mode() & 0o7777
+    }
+
+    /// The umask of a shell, 022, would let everybody read it.
+    #[test]
+    fn a_temporary_directory_is_nobody_elses() {
+        assert_eq!(mode(temporary_dir("hsm-").expect("made").path()), 0o700);
     }
 
     #[test]
