@@ -123,6 +123,19 @@ mod tests {
         assert_eq!(can_use_trusted_xattrs(), allowed);
     }
 
+    /// In a process of its own: there is no way back.
+    #[test]
+    fn memory_is_kept_private() {
+        let child = crate::os::child::in_child(&[], || {
+            let done = keep_memory_private().is_ok();
+            let core = rustix::process::getrlimit(Resource::Core);
+            let dumped = rustix::process::dumpable_behavior();
+            let is_private = matches!(dumped, Ok(rustix::process::DumpableBehavior::NotDumpable));
+            i32::from(!(done && is_private && core.current == Some(0)))
+        });
+        assert_eq!(child.wait().expect("wait"), crate::os::child::ExitKind::Code(0));
+    }
+
     #[test]
     fn the_machine_has_a_boot_and_a_core() {
         assert_eq!(boot_id().len(), 36);
