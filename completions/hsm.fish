@@ -33,6 +33,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -s V -l version -d 'Print version'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "init" -d 'Set up a store and the trees to manage'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "scan" -d 'Bring the state DB up to date with the trees'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "plan" -d 'Show what tiering would do, and why'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "apply" -d 'Do what a plan file says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "tier" -d 'Scan, upload and stub: the whole job'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "upload" -d 'Copy files to the store and keep them here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "stub" -d 'Free the blocks of uploaded files'
@@ -71,12 +72,20 @@ complete -c hsm -n "__fish_hsm_using_subcommand scan" -s q -l quiet -d 'Print on
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l as-of -d 'Plan as if it were this time (2026-12-31, now+30d, RFC 3339)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand plan" -s o -l output -d 'Write the plan to FILE, for hsm apply; - is standard output' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'

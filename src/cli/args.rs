@@ -71,6 +71,7 @@ pub enum Command {
     Init(command::init::InitArgs),
     Scan(command::scan::ScanArgs),
     Plan(command::plan::PlanArgs),
+    Apply(command::apply::ApplyArgs),
     Tier(command::tier::TierArgs),
     Upload(command::upload::UploadArgs),
     Stub(command::stub::StubArgs),

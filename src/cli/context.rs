@@ -26,6 +26,7 @@ use crate::policy::PolicySet;
 use crate::state::{RootRow, StateDb};
 use crate::store::{self, Capabilities, Store, StoreOptions};
 use crate::units;
+use aws_lc_rs::digest;
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -119,11 +120,19 @@ impl Context {
     /// The rules: those named on the command line, else policies.d in order of
     /// file name.
     pub fn policy(&self, config: &Config, named: &PolicyFiles) -> Result<PolicySet, Error> {
-        let files = match named.files.as_slice() {
-            [] => policy_files(&config.policy_dir)?,
-            files => files.to_vec(),
-        };
-        load_policy(&files)
+        load_policy(&files_of_policy(config, named)?)
+    }
+
+    /// SHA-256 of the files of [`Context::policy`]: tells whether they are still
+    /// what they were.
+    pub fn policy_digest(&self, config: &Config, named: &PolicyFiles) -> Result<String, Error> {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        for file in files_of_policy(config, named)? {
+            let text = std::fs::read(&file).map_err(Error::io("read", &file))?;
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(&text);
+        }
+        Ok(hex::encode(digest.finish()))
     }
 
     /// The state DB for a command that writes it.
@@ -271,6 +280,13 @@ pub fn load_policy(files: &[PathBuf]) -> Result<PolicySet, Error> {
         })
         .collect::<Result<Vec<_>, Error>>()?;
     Accounts::read().with_names(|names| PolicySet::load(&texts, names)).map_err(Error::Policy)
+}
+
+fn files_of_policy(config: &Config, named: &PolicyFiles) -> Result<Vec<PathBuf>, Error> {
+    match named.files.as_slice() {
+        [] => policy_files(&config.policy_dir),
+        files => Ok(files.to_vec()),
+    }
 }
 
 /// The `*.toml` files of a policy directory, sorted; none if it does not exist.

@@ -5,6 +5,8 @@
 //! returns an [`Outcome`], whose fields become the `summary` record.
 
 pub mod adopt;
+pub mod apply;
+mod apply_rows;
 pub mod demo;
 pub mod doctor;
 pub mod du;
@@ -66,6 +68,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Init(args) => init::run(context, args),
         Command::Scan(args) => scan::run(context, args),
         Command::Plan(args) => plan::run(context, args),
+        Command::Apply(args) => apply::run(context, args),
         Command::Tier(args) => tier::run(context, args),
         Command::Upload(args) => upload::run(context, args),
         Command::Stub(args) => stub::run(context, args),
@@ -93,6 +96,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Init(_) => "init",
         Command::Scan(_) => "scan",
         Command::Plan(_) => "plan",
+        Command::Apply(_) => "apply",
         Command::Tier(_) => "tier",
         Command::Upload(_) => "upload",
         Command::Stub(_) => "stub",

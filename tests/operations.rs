@@ -1,0 +1,8 @@
+//! What an administrator does between two runs: plans that are reviewed and
+//! applied, the log of a file, the recalls, how the server stands.
+
+mod support;
+
+mod operations {
+    mod plans;
+}
