@@ -4,5 +4,6 @@
 mod support;
 
 mod operations {
+    mod log;
     mod plans;
 }

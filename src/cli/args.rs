@@ -84,6 +84,7 @@ pub enum Command {
     Find(command::find::FindArgs),
     Du(command::du::DuArgs),
     Explain(command::explain::ExplainArgs),
+    Log(command::log::LogArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
     Doctor(command::doctor::DoctorArgs),

@@ -39,6 +39,8 @@ pub const CAPABILITIES_SETTING: &str = "store.capabilities";
 /// The environment of one command.
 pub struct Context {
     pub global: Global,
+    /// The name of the command.
+    pub command: &'static str,
     pub out: Output,
     pub clock: Clock,
     pub stop: Stop,
@@ -48,7 +50,7 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(global: Global, out: Output) -> Result<Self, Error> {
+    pub fn new(global: Global, command: &'static str, out: Output) -> Result<Self, Error> {
         let stop = Stop::new();
         let signals = StopSignal::install(&stop)
             .map_err(Error::io("install signal handlers of", Path::new("hsm")))?;
@@ -59,7 +61,16 @@ impl Context {
         };
         let progress = Progress::new(out.clone(), detail);
         let looked_through = Cell::new(false);
-        Ok(Self { global, out, clock: clock()?, stop, progress, looked_through, _signals: signals })
+        Ok(Self {
+            global,
+            command,
+            out,
+            clock: clock()?,
+            stop,
+            progress,
+            looked_through,
+            _signals: signals,
+        })
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -89,6 +100,18 @@ impl Context {
             _ => std::env::var_os(name),
         };
         config::locate(&env, process::is_root())
+    }
+
+    /// Who changes files, for their log: the command, and by whom it was called
+    /// where that is not simply the system.
+    pub fn actor(&self) -> String {
+        let user = match (process::uid(), std::env::var("SUDO_UID")) {
+            (0, Ok(uid)) => uid.parse().ok(),
+            (0, Err(_)) => None,
+            (uid, _) => Some(uid),
+        };
+        let uid = user.map(|uid: u32| format!(" (uid {uid})")).unwrap_or_default();
+        format!("{}{uid}", self.command)
     }
 
     /// The configuration; [`Error::NotInitialised`] when there is none.
@@ -137,7 +160,9 @@ impl Context {
 
     /// The state DB for a command that writes it.
     pub fn state(&self, config: &Config) -> Result<StateDb, Error> {
-        Ok(StateDb::open(&existing_state(config)?)?)
+        let mut state = StateDb::open(&existing_state(config)?)?;
+        state.act_as(&self.actor(), self.clock);
+        Ok(state)
     }
 
     /// The state DB for a command that only looks, also while another writes.
@@ -165,7 +190,7 @@ impl Context {
         {
             return Ok(None);
         }
-        Ok(Some(Client::connect(&config.guard.run_dir)?))
+        Ok(Some(Client::connect(&config.guard.run_dir, &self.actor())?))
     }
 
     /// For commands that only look; one that cannot reach the guard says so and

@@ -13,10 +13,11 @@ use super::output::{Name, escaped_path};
 use super::report;
 use crate::config::Config;
 use crate::os::FileKind;
+use crate::os::space::FreeSpace;
 use crate::os::tree::RootDir;
 use crate::policy::PolicySet;
 use crate::site::Site;
-use crate::state::{EntryRow, RootRow, RunRow, StateDb};
+use crate::state::{EntryRow, RootRow, RunRow, StateDb, Usage};
 use crate::tier::candidates::Entries;
 use crate::tier::plan::{PlanStats, Planner, Step, Wish, pressure};
 use crate::tier::rescan::open_root;
@@ -123,7 +124,7 @@ pub fn recorded(
     command: &str,
     work: impl FnOnce(&mut Site<'_>) -> Result<(RunStats, u64), Error>,
 ) -> Result<RunStats, Error> {
-    let started_ns = site.clock.now_ns();
+    let (started_ns, before) = (site.clock.now_ns(), space(root));
     let ended = work(site);
     let outcome = match &ended {
         Ok((stats, failed)) => {
@@ -131,18 +132,31 @@ pub fn recorded(
             "uploaded_bytes": stats.uploaded.bytes,
             "sent_bytes": stats.uploaded.sent_bytes, "stubbed_files": stats.stubbed.files,
             "freed_bytes": stats.stubbed.freed_bytes, "refused": stats.stubbed.refused,
-            "failed_files": failed })
+            "failed_files": failed,
+            // How full it was, where that was the reason to free space.
+            "for_space": stats.pressure.filter(|p| p.to_free_bytes > 0).map(|p| p.used_pct) })
         }
         Err(error) => json!({ "exit": 1, "error": error.to_string() }),
     };
     let row = RunRow {
         command: format!("{command} {}", escaped_path(&root.path)),
+        root: Some(root.id),
         started_ns,
         finished_ns: site.clock.now_ns(),
         outcome: outcome.to_string(),
+        usage: before.zip(space(root)).map(|(before, after)| Usage {
+            used_before_bytes: before.used_bytes(),
+            used_after_bytes: after.used_bytes(),
+            usable_bytes: after.usable_bytes,
+        }),
     };
     site.state.record_run(&row)?;
     ended.map(|(stats, _)| stats)
+}
+
+/// `None` where the root is not there: a run that ends in that has no figures.
+fn space(row: &RootRow) -> Option<FreeSpace> {
+    open_root(row).ok().and_then(|root| FreeSpace::of(root).ok())
 }
 
 /// Files and directories of a run that failed.

@@ -14,6 +14,11 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The effective user.
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Whether `trusted.*` attributes may be read and written (xattr(7)):
 /// `CAP_SYS_ADMIN` is effective, and in the machine's own user namespace; the
 /// root of a rootless container has it only in its own, where the kernel hides

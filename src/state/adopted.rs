@@ -2,6 +2,7 @@
 //! their own inode, of a content that is known here.
 
 use super::error::{During, Result};
+use super::events::{Notes, what};
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::signed;
@@ -29,10 +30,11 @@ impl StateDb {
     /// changed, where the last scan did not see this inode at its path. What was
     /// known of the inode before is gone.
     pub fn adopt_stub(&mut self, root: RootId, stub: &AdoptedStub, now_ns: i64) -> Result<bool> {
+        let actor = self.actor.name.clone();
         self.write(ADOPTING, |tx| {
             let Some(dir) = dir_of(tx, root, stub)? else { return Ok(false) };
             let ino = stub.ident.ino as i64;
-            super::gone::bury_one(tx, root, stub.ident.ino, now_ns)?;
+            super::gone::bury_one(tx, root, stub.ident.ino, &actor, now_ns)?;
             tx.execute("DELETE FROM file WHERE root_id = ?1 AND ino = ?2", (root.0, ino))
                 .during(ADOPTING)?;
             tx.execute(
@@ -54,6 +56,9 @@ impl StateDb {
                 ),
             )
             .during(ADOPTING)?;
+            let mut notes = Notes::new(tx, root, &actor, now_ns)?;
+            notes.note(stub.ident, what::ADOPTED, None)?;
+            notes.end()?;
             Ok(true)
         })
     }

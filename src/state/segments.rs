@@ -8,6 +8,7 @@
 
 use super::contents;
 use super::error::{During, Error, Result};
+use super::events::{Notes, what};
 use super::files::wrong_state;
 use super::open::StateDb;
 use super::roots::RootId;
@@ -78,6 +79,7 @@ impl StateDb {
         segment: &SegmentCommit<'_>,
         now_ns: i64,
     ) -> Result<()> {
+        let actor = self.actor.name.clone();
         self.write(COMMITTING, |tx| {
             let next = head(tx)?.next_seq;
             if segment.seq != next {
@@ -88,9 +90,12 @@ impl StateDb {
                 (signed(segment.seq), segment.hash, now_ns),
             )
             .during(COMMITTING)?;
+            let mut notes = Notes::new(tx, root, &actor, now_ns)?;
             for file in segment.files {
                 upload(tx, root, segment.seq, file, now_ns)?;
+                notes.note(file.ident, what::UPLOADED, file.rule.as_deref())?;
             }
+            notes.end()?;
             let seq = signed(segment.seq);
             each(tx, "UPDATE pack SET segment_seq = ?1 WHERE pack_id = ?2", segment.packs, |id| {
                 (seq, id.as_bytes())

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod find;
 pub mod generate;
 pub mod init;
+pub mod log;
 pub mod ls;
 pub mod pin;
 pub mod plan;
@@ -81,6 +82,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Find(args) => find::run(context, args),
         Command::Du(args) => du::run(context, args),
         Command::Explain(args) => explain::run(context, args),
+        Command::Log(args) => log::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
@@ -109,6 +111,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Find(_) => "find",
         Command::Du(_) => "du",
         Command::Explain(_) => "explain",
+        Command::Log(_) => "log",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",

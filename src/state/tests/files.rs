@@ -189,14 +189,24 @@ fn pins_settings_and_runs_keep_what_they_are_told() {
 
     let run = |command: &str| RunRow {
         command: command.to_owned(),
+        root: Some(root),
         started_ns: 1,
         finished_ns: 2,
         outcome: "{}".to_owned(),
+        usage: (command == "tier").then_some(Usage {
+            used_before_bytes: 3,
+            used_after_bytes: u64::MAX,
+            usable_bytes: 9,
+        }),
     };
     db.record_run(&run("scan")).expect("record");
     db.record_run(&run("tier")).expect("record");
     assert_eq!(db.recent_runs(1).expect("runs"), [run("tier")]);
     assert_eq!(db.recent_runs(9).expect("runs").len(), 2);
+    assert_eq!(db.runs_since(2).expect("runs"), [run("scan"), run("tier")]);
+    assert_eq!(db.runs_since(3).expect("runs"), []);
+    db.remove_root(root).expect("remove");
+    assert_eq!(db.recent_runs(1).expect("runs")[0].root, None);
 }
 
 #[test]
