@@ -61,6 +61,9 @@ _hsm() {
             hsm,recall-guard)
                 cmd="hsm__subcmd__recall__subcmd__guard"
                 ;;
+            hsm,recalls)
+                cmd="hsm__subcmd__recalls"
+                ;;
             hsm,scan)
                 cmd="hsm__subcmd__scan"
                 ;;
@@ -98,7 +101,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan apply tier upload stub recall recall-guard adopt verify status ls find du explain log pin unpin doctor policy demo"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan apply tier upload stub recall recall-guard adopt verify status ls find du explain log recalls pin unpin doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -541,6 +544,36 @@ _hsm() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__recalls)
+            opts="-q -v -h --by --since --limit --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --by)
+                    COMPREPLY=($(compgen -W "exe user unit" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

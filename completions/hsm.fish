@@ -47,6 +47,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "find" -d 'Find files by sta
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "du" -d 'Sum up sizes here and in the store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "explain" -d 'Tell why a file is, or is not, tiered'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "log" -d 'Tell what happened to a file'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "recalls" -d 'Show what programs had recalled'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "unpin" -d 'Give pinned or excluded paths back to the policy'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
@@ -206,6 +207,16 @@ complete -c hsm -n "__fish_hsm_using_subcommand log" -l json -d 'Write one JSON 
 complete -c hsm -n "__fish_hsm_using_subcommand log" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand log" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l by -d 'Count together what one program, user or systemd unit had recalled' -r -f -a "exe\t'The program\'s path'
+user\t'The user that it ran as'
+unit\t'The systemd unit, else the control group'"
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l since -d 'Only recalls since then (2026-01-31, now-7d, RFC 3339)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l limit -d 'Show so many at most' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'

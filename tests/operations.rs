@@ -6,4 +6,5 @@ mod support;
 mod operations {
     mod log;
     mod plans;
+    mod recalls;
 }

@@ -85,6 +85,7 @@ pub enum Command {
     Du(command::du::DuArgs),
     Explain(command::explain::ExplainArgs),
     Log(command::log::LogArgs),
+    Recalls(command::recalls::RecallsArgs),
     Pin(command::pin::PinArgs),
     Unpin(command::unpin::UnpinArgs),
     Doctor(command::doctor::DoctorArgs),

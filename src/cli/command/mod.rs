@@ -24,6 +24,7 @@ pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
 pub mod recallers;
+pub mod recalls;
 pub mod scan;
 pub mod status;
 pub mod stub;
@@ -83,6 +84,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Du(args) => du::run(context, args),
         Command::Explain(args) => explain::run(context, args),
         Command::Log(args) => log::run(context, args),
+        Command::Recalls(args) => recalls::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
@@ -112,6 +114,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Du(_) => "du",
         Command::Explain(_) => "explain",
         Command::Log(_) => "log",
+        Command::Recalls(_) => "recalls",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",

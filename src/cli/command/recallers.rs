@@ -1,15 +1,14 @@
 //! The part of `hsm status` that says for whom stubs were recalled: a program
 //! that reads everything (an indexer, a backup) undoes the tiering, and an
-//! administrator should see its name.
+//! administrator should see its name. `hsm recalls` tells more.
 
 use crate::cli::context::Context;
 use crate::cli::error::Error;
-use crate::cli::output::escaped_path;
+use crate::cli::programs;
 use crate::cli::table::{Align, Table};
 use crate::state::{Recaller, StateDb};
 use crate::units::format_size;
 use serde_json::json;
-use std::path::Path;
 
 const WEEK_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
 /// Programs that are named.
@@ -43,15 +42,11 @@ pub fn show(context: &Context, state: &StateDb) -> Result<u64, Error> {
 fn table(recallers: &[Recaller]) -> Table {
     let mut table = Table::new(&[Align::Right, Align::Right, Align::Left, Align::Left]);
     for recaller in recallers {
-        let program = match recaller.who.as_str() {
-            "" => "a program that is gone".to_owned(),
-            who => escaped_path(Path::new(who)),
-        };
         table.row([
             format_size(recaller.bytes),
             format!("{} files", recaller.files),
             format!("uid {}", recaller.uid),
-            program,
+            programs::program(&recaller.who),
         ]);
     }
     table
