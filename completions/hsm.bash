@@ -611,13 +611,17 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__status)
-            opts="-q -v -h --runs --json --quiet --verbose --config --help"
+            opts="-q -v -h --runs --watch --metrics --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --runs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

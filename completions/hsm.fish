@@ -155,7 +155,9 @@ complete -c hsm -n "__fish_hsm_using_subcommand verify" -s q -l quiet -d 'Print 
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l runs -d 'Show this many runs' -r
+complete -c hsm -n "__fish_hsm_using_subcommand status" -l metrics -d 'Write it to FILE for Prometheus\' textfile collector; - is standard output' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand status" -l watch -d 'Show it live on the terminal, until q or Ctrl-C'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'

@@ -4,7 +4,9 @@
 mod support;
 
 mod operations {
+    mod exposition;
     mod log;
     mod plans;
     mod recalls;
+    mod status;
 }

@@ -147,6 +147,11 @@ impl<'p> Planner<'p> {
         self.with_facts(row, |facts| self.policy.explain(facts, self.now_ns))
     }
 
+    /// What keeps a file from `wanted`, as the policy sees it.
+    pub fn hindrance(&self, row: &EntryRow, wanted: Action) -> Option<policy::Hindrance> {
+        self.with_facts(row, |facts| self.policy.hindrance(facts, self.now_ns, wanted))
+    }
+
     /// The policy's own pin of a file.
     pub fn policy_pin(&self, row: &EntryRow) -> Pin {
         self.with_facts(row, |facts| self.policy.pin_of(facts))

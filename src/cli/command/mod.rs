@@ -23,7 +23,6 @@ pub mod policy_fields;
 pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
-pub mod recallers;
 pub mod recalls;
 pub mod scan;
 pub mod status;
