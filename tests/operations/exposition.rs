@@ -25,6 +25,14 @@ pub fn read(text: &str) -> Result<Samples, String> {
     empty.map_or(Ok(samples), |family| Err(format!("{} has no samples", family.name)))
 }
 
+/// Every metric is explained.
+pub fn are_in_the_manual(samples: &Samples) {
+    let manual = include_str!("../../docs/OPERATIONS.md");
+    for name in samples.keys().map(|key| key.split('{').next().expect("a name")) {
+        assert!(manual.contains(&format!("`{name}`")), "docs/OPERATIONS.md does not say {name}");
+    }
+}
+
 struct Family {
     name: String,
     kind: Option<String>,

@@ -233,6 +233,7 @@ fn a_scraper_reads_what_people_see() {
     assert_eq!(ran.stdout(), "");
     let text = fs::read_to_string(&file).expect("the metrics");
     let samples = exposition::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
+    exposition::are_in_the_manual(&samples);
     let tree = sandbox.tree().canonicalize().expect("it exists");
     let at = |name: &str, more: &str| {
         let key = format!("{name}{{{more}root={:?}}}", tree.to_str().expect("UTF-8"));
