@@ -40,6 +40,11 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "stub" -d 'Free the blocks o
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall" -d 'Bring the data of stubs back'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recall-guard" -d 'Recall stubs when programs open them'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "adopt" -d 'Make a copy of a stub a stub of its own'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "restore" -d 'Bring a tree back from the store, on this server or on a new one'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "pull" -d 'Bring another node\'s tree here, and keep it up to date'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "undelete" -d 'Put back files that were deleted'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "cat" -d 'Write one file\'s bytes to standard output, from the store'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "export" -d 'Write files from the store to standard output, as a tar archive'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
@@ -48,8 +53,13 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "du" -d 'Sum up sizes here a
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "explain" -d 'Tell why a file is, or is not, tiered'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "log" -d 'Tell what happened to a file'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recalls" -d 'Show what programs had recalled'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "history" -d 'Show the versions of a file'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the store has at a moment, and keep it'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "rebuild" -d 'Make the state DB anew from the store and the stubs'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "unpin" -d 'Give pinned or excluded paths back to the policy'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "gc" -d 'Delete from the store what nobody needs any more'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "policy" -d 'Check and show policies'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "demo" -d 'See it work on a small tree'
@@ -143,6 +153,72 @@ complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l json -d 'Write one JSO
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l to -d 'Restore below this directory, which is made if it is missing' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l overwrite -d 'What to do about files that exist and differ [default: leave them alone]' -r -f -a "older\t'Replace a file whose modification time is before the version\'s'
+always\t'Replace it'"
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l stubs -d 'Make stubs: all metadata now, the data on demand'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l data -d 'Restore the data, too [default]'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l strip-root -d 'Leave out the root\'s own path: its files come directly into --to'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l to -d 'Mirror below this directory, which is made if it is missing' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l data -d 'Bring the data, too'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l strip-root -d 'Leave out the root\'s own path: its files come directly into --to'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s l -l list -d 'Only show what can come back, when it was deleted, and for how long it is kept'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l stubs -d 'Make stubs: the data on demand'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l snapshot -d 'The files as they were when this snapshot was made' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l version -d 'This version of the one path that is named, by its number in hsm history' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l sample -d 'Read only this share (5%) or this much (100GiB), oldest check first' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this store without a configuration' -r
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F
@@ -219,6 +295,119 @@ complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l json -d 'Write one J
 complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l newest-first -d 'Begin with the newest version'
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand history" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand history" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "create" -d 'Give what the store has now a name'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "list" -d 'List the snapshots of this server, or of all servers in the store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "restore" -d 'Bring back the files as a snapshot has them'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "delete" -d 'Delete a snapshot'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and not __fish_seen_subcommand_from create list restore delete seal" -f -a "seal" -d 'Keep a snapshot from being deleted before a date'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l if-changed -d 'Make none where nothing has changed since the newest one'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l all -d 'Of every server that uses the store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l to -d 'Restore below this directory, which is made if it is missing' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l stubs -d 'Make stubs: all metadata now, the data on demand'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l strip-root -d 'Leave out the root\'s own path: its files come directly into --to'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -l until -d '2037-01-01, 2037-01-01T12:00:00Z, now+10y' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -f -a "list" -d 'List the nodes of a store'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -f -a "retire" -d 'End the log of a server that is lost'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -f -a "renew" -d 'Make this server a new node of the store'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l until-segment -d 'The last good segment of a log that is damaged: it is ended behind it, and what came after is kept, but says nothing any more' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l forget -d 'Its files are needed no more either: the next collections delete what only it referred to, and nothing brings that back'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l yes -d 'Really do it'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l force -d 'Also a server that was at work within the last hour, or in a store that cannot refuse to replace an object'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from retire" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -l force -d 'Also if nothing is wrong with this server\'s log: the other of two clones'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from renew" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l node -d 'This server\'s node in the store: its id, the beginning of it, or its host name [default: the one whose log has the files that are here]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l until-segment -d 'Read the log up to this segment, because the next one is damaged; this server then goes on as a new node of the store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l force -d 'Replace a state DB that can be read, or continue another host\'s log'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand rebuild" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand pin" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
@@ -237,6 +426,16 @@ complete -c hsm -n "__fish_hsm_using_subcommand unpin" -l json -d 'Write one JSO
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l confirm -d 'Go on although so much of the store would be deleted' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l store -d 'Look at this store without a configuration' -r
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand doctor" -s q -l quiet -d 'Print only the data asked for and errors'

@@ -22,6 +22,11 @@ impl Clock {
         Self { fixed_ns: Some(now_ns) }
     }
 
+    /// It stands still: a test says what time it is.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed_ns.is_some()
+    }
+
     /// Nanoseconds since the Unix epoch.
     pub fn now_ns(&self) -> i64 {
         self.fixed_ns.unwrap_or_else(|| {

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | 6 | `cli`: the only room that prints and knows exit codes |
 //! | 5 | `guard`: kernel events in, exactly one answer each out |
-//! | 4 | `tier`, `recall`, `adopt`, `verify`, `export`: operations, which join two truths |
+//! | 4 | `tier`, `recall`, `adopt`, `verify`, `restore`, `rebuild`, `export`, `gc`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
@@ -24,6 +24,7 @@ pub mod document;
 pub mod errand;
 pub mod export;
 pub mod fault;
+pub mod gc;
 pub mod guard;
 pub mod ids;
 pub mod manifest;
@@ -31,7 +32,9 @@ pub mod metrics;
 pub mod monitor;
 pub mod os;
 pub mod policy;
+pub mod rebuild;
 pub mod recall;
+pub mod restore;
 pub mod scan;
 pub mod site;
 pub mod state;

@@ -16,6 +16,10 @@ pub enum Phase {
     Uploading,
     Stubbing,
     Recalling,
+    Restoring,
+    Exporting,
+    Collecting,
+    Repacking,
     Verifying,
 }
 
@@ -27,6 +31,10 @@ impl Phase {
             Self::Uploading => "uploading",
             Self::Stubbing => "stubbing",
             Self::Recalling => "recalling",
+            Self::Restoring => "restoring",
+            Self::Exporting => "exporting",
+            Self::Collecting => "collecting",
+            Self::Repacking => "repacking",
             Self::Verifying => "verifying",
         }
     }

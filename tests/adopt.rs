@@ -92,6 +92,20 @@ fn a_copy_of_a_stub_becomes_a_stub_of_its_own_and_has_its_bytes() {
 }
 
 #[test]
+fn a_verification_lists_the_stubs_that_want_to_be_adopted() {
+    let sandbox = copied();
+    let found = sandbox.hsm(["verify", "--json"]).exits(4);
+    assert_eq!(found.summary()["stray_stubs"], 1);
+    assert!(found.stdout().contains("\"kind\":\"stray-stub\""), "{}", found.stdout());
+    let told = sandbox.hsm(["verify"]).exits(4).stdout();
+    let copy = sandbox.tree().join("copy");
+    assert!(told.contains(&format!("{}: it is a copy of a stub", copy.display())), "{told}");
+    assert!(told.contains("hsm adopt"), "{told}");
+    adopt(&sandbox, &[], "copy").succeeds();
+    assert_eq!(sandbox.hsm(["verify", "--json"]).succeeds().summary()["stray_stubs"], 0);
+}
+
+#[test]
 fn adopting_again_changes_nothing() {
     let sandbox = copied();
     adopt(&sandbox, &["--data"], "copy").succeeds();

@@ -524,7 +524,7 @@ fn a_stub_is_never_uploaded_as_a_file_even_if_the_state_db_is_lost() {
     let before = snapshot(&sandbox.tree());
     sandbox.hsm(["tier"]).succeeds();
     fs::remove_dir_all(sandbox.state_dir()).unwrap();
-    sandbox.hsm(["tier"]).exits(10).complains(&["there is no state DB", "try: hsm init"]);
+    sandbox.hsm(["tier"]).exits(10).complains(&["there is no state DB", "try: hsm rebuild"]);
     let tree = sandbox.tree();
     sandbox.hsm(["init", tree.to_str().unwrap()]).succeeds();
     let ran = sandbox.hsm(["tier", "--json"]).exits(3);

@@ -301,5 +301,5 @@ fn a_damaged_state_db_is_named_with_the_way_out() {
     }
     let ran = server.run(["status"]).code(1);
     assert!(ran.stderr.contains("damaged"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("move"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("try: hsm rebuild"), "{}", ran.stderr);
 }

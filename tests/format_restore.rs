@@ -1,8 +1,8 @@
 //! A store without hsm: tests/restore.py, which knows nothing but
-//! docs/FORMATS.md, restores trees from a store that the encoders wrote.
-//!
-//! Needs `python3` and a way to read zstd; without them the tests say loudly
-//! that they skip, and fail under `HSM_TEST_NO_SKIP=1`.
+//! docs/FORMATS.md, restores and checks trees of a store that the encoders wrote.
+
+#[path = "support/script.rs"]
+mod script;
 
 use hsm::chunk::{Chunking, Encoder, MasterKey, PackBuilder, Protection};
 use hsm::ids::{NodeId, PackId, StoreId};
@@ -10,29 +10,16 @@ use hsm::manifest::{
     CheckpointHeader, Content, FileRecord, Name, Piece, Record, SegmentHeader, StoreDescriptor,
     encode_checkpoint, encode_segment, keys, segment_hash,
 };
+use script::{Script, failed_saying, script_runs, succeeded};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 const STORE: StoreId = StoreId([0x51; 16]);
 const NODE: NodeId = NodeId([0x4e; 16]);
 const MTIME_NS: i64 = 1_600_000_000_123_456_789;
-
-/// Whether restore.py can run here.
-fn python(test: &str) -> bool {
-    let zstd = "import importlib.util as u, shutil, sys\n\
-                found = u.find_spec('zstandard') or shutil.which('zstd') or sys.version_info >= (3, 14)\n\
-                sys.exit(not found)";
-    let found = Command::new("python3").args(["-c", zstd]).status().is_ok_and(|s| s.success());
-    if !found {
-        let why = "needs python3 with zstandard or the zstd program";
-        assert!(std::env::var_os("HSM_TEST_NO_SKIP").is_none_or(|v| v != "1"), "{test} {why}");
-        eprintln!("SKIPPED {test}: {why}");
-    }
-    found
-}
 
 /// A store in a directory, written object by object.
 struct Store {
@@ -41,14 +28,31 @@ struct Store {
     next_pack: u8,
     seq: u64,
     prev: Option<[u8; 32]>,
+    protection: Protection,
 }
 
 impl Store {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// The key lies beside the store's objects, which disturbs nobody.
+    fn encrypted() -> Self {
+        Self::with(Some(MasterKey::generate([7; 32])))
+    }
+
+    fn with(key: Option<MasterKey>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let store = Self { dir, node: NODE, next_pack: 1, seq: 1, prev: None };
-        let descriptor = StoreDescriptor::new(STORE, 1, Chunking::default(), None);
+        let protection = match &key {
+            Some(key) => Protection::encrypted(key, STORE),
+            None => Protection::Plain,
+        };
+        let store = Self { dir, node: NODE, next_pack: 1, seq: 1, prev: None, protection };
+        let descriptor = StoreDescriptor::new(STORE, 1, Chunking::default(), key.as_ref());
         store.put(&keys::store_descriptor(), &descriptor.encode());
+        if let Some(key) = key {
+            store.put("key", key.encode().as_bytes());
+        }
         store
     }
 
@@ -66,14 +70,14 @@ impl Store {
     fn content(&mut self, chunks: &[Option<&[u8]>]) -> Content {
         let id = PackId([self.next_pack; 16]);
         self.next_pack += 1;
-        let mut builder = PackBuilder::new(id, &Protection::Plain, STORE, 1 << 16);
+        let mut builder = PackBuilder::new(id, &self.protection, STORE, 1 << 16);
         let (mut encoder, mut stored) = (Encoder::new(1), vec![]);
         let pieces: Vec<Piece> = chunks
             .iter()
             .map(|chunk| match chunk {
                 None => Piece { len: 1 << 20, chunk: None },
                 Some(plain) => {
-                    let id = Protection::Plain.chunk_id(plain);
+                    let id = self.protection.chunk_id(plain);
                     let codec = encoder.encode(plain, &mut stored);
                     builder.push(id, codec, plain.len() as u32, &stored);
                     Piece { len: plain.len() as u64, chunk: Some(id) }
@@ -92,9 +96,9 @@ impl Store {
             prev: self.prev,
             ack_gen: 0,
             session: "s".to_owned(),
-            written_ns: 1,
+            written_ns: written_ns(self.seq),
         };
-        let object = encode_segment(&header, records, &Protection::Plain).expect("writes");
+        let object = encode_segment(&header, records, &self.protection).expect("writes");
         self.put(&keys::segment_key(self.node, self.seq), &object);
         self.seq += 1;
         self.prev = Some(segment_hash(&object));
@@ -105,11 +109,25 @@ impl Store {
         (self.node, self.seq, self.prev) = (node, 1, None);
     }
 
-    fn restore(&self, out: &Path) -> Output {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restore.py");
-        let mut command = Command::new("python3");
-        command.arg(script).arg(self.dir.path()).arg(out).output().expect("python3 runs")
+    fn script(&self) -> Script {
+        let key = self.path("key");
+        Script { store: self.dir.path().to_owned(), key: key.exists().then_some(key) }
     }
+
+    fn restore(&self, out: &Path) -> Output {
+        self.script().restore::<&str>(&[], out)
+    }
+
+    fn remove_segments(&self, numbers: impl IntoIterator<Item = u64>) {
+        for seq in numbers {
+            std::fs::remove_file(self.path(&keys::segment_key(self.node, seq))).expect("remove");
+        }
+    }
+}
+
+/// One second per segment.
+fn written_ns(seq: u64) -> i64 {
+    seq as i64 * 1_000_000_000
 }
 
 fn record(path: &[u8], kind: char, content: Option<&Content>) -> FileRecord {
@@ -147,23 +165,13 @@ fn gone(path: &[u8]) -> Record {
     Record::Gone { root, path, content: None, when_ns: 1 }
 }
 
-fn succeeded(output: &Output) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "restore.py failed: {stderr}");
-}
-
-fn failed_saying(output: &Output, text: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && stderr.contains(text), "{:?} {stderr}", output.status);
-}
-
 fn tree(out: &Path, node: NodeId) -> PathBuf {
     out.join(node.to_string()).join("srv/data")
 }
 
 #[test]
 fn a_tree_comes_back_from_the_bucket_alone() {
-    if !python("a_tree_comes_back_from_the_bucket_alone") {
+    if !script_runs("a_tree_comes_back_from_the_bucket_alone") {
         return;
     }
     let mut store = Store::new();
@@ -263,7 +271,7 @@ fn make_removable(dir: &Path) {
 
 #[test]
 fn a_checkpoint_replaces_the_segments_before_it() {
-    if !python("a_checkpoint_replaces_the_segments_before_it") {
+    if !script_runs("a_checkpoint_replaces_the_segments_before_it") {
         return;
     }
     let mut store = Store::new();
@@ -288,9 +296,7 @@ fn a_checkpoint_replaces_the_segments_before_it() {
     store.put(&keys::checkpoint_key(NODE, 2, 0), &part(0, store.prev, b"a"));
     store.put(&keys::checkpoint_key(NODE, 2, 1), &part(1, store.prev, b"b"));
     store.segment(&[gone(b"a"), entry(record(b"c", 'f', Some(&one)))]);
-    for seq in [1, 2] {
-        std::fs::remove_file(store.path(&keys::segment_key(NODE, seq))).expect("remove");
-    }
+    store.remove_segments([1, 2]);
     let out = tempfile::tempdir().expect("a temporary directory");
     succeeded(&store.restore(out.path()));
     let root = tree(out.path(), NODE);
@@ -304,7 +310,7 @@ fn a_checkpoint_replaces_the_segments_before_it() {
 
 #[test]
 fn what_is_damaged_or_missing_is_named() {
-    if !python("what_is_damaged_or_missing_is_named") {
+    if !script_runs("what_is_damaged_or_missing_is_named") {
         return;
     }
     let mut store = Store::new();
@@ -327,15 +333,179 @@ fn what_is_damaged_or_missing_is_named() {
     failed_saying(&store.restore(out.path()), "segment 1 is followed by 3");
 }
 
+/// The records that a checkpoint keeps say which segment they are of, so that it
+/// knows the past as well as the log did.
 #[test]
-fn an_encrypted_store_is_refused_clearly() {
-    if !python("an_encrypted_store_is_refused_clearly") {
+fn a_checkpoint_knows_when_its_records_were_written() {
+    if !script_runs("a_checkpoint_knows_when_its_records_were_written") {
         return;
     }
-    let store = Store::new();
-    let key = MasterKey::generate([1; 32]);
-    let descriptor = StoreDescriptor::new(STORE, 1, Chunking::default(), Some(&key));
-    store.put(&keys::store_descriptor(), &descriptor.encode());
+    for mut store in [Store::new(), Store::encrypted()] {
+        let (old, new) = (store.content(&[Some(b"old")]), store.content(&[Some(b"new")]));
+        let segments = [
+            vec![
+                entry(FileRecord { mode: 0o750, ..record(b"", 'd', None) }),
+                entry(record(b"a", 'f', Some(&old))),
+            ],
+            vec![entry(record(b"b", 'f', Some(&old)))],
+            vec![gone(b"b"), entry(record(b"a", 'f', Some(&new)))],
+        ];
+        for records in &segments {
+            store.segment(records);
+        }
+        let at = |seq: u64| Record::At { seq, written_ns: written_ns(seq) };
+        let kept: Vec<Record> = (1..)
+            .zip(&segments)
+            .flat_map(|(seq, records)| [vec![at(seq)], records.clone()].concat())
+            .collect();
+        let (first, second) = kept.split_at(4);
+        for (part, records) in [(0, first), (1, second)] {
+            let header = CheckpointHeader {
+                store: STORE,
+                node: NODE,
+                upto: 3,
+                upto_hash: store.prev,
+                part,
+                parts: 2,
+                ack_gen: 0,
+                written_ns: written_ns(9),
+            };
+            let object = encode_checkpoint(&header, records, &store.protection).expect("writes");
+            store.put(&keys::checkpoint_key(NODE, 3, part), &object);
+        }
+        store.segment(&[entry(record(b"c", 'f', Some(&new)))]);
+        store.remove_segments([1, 2, 3]);
+        let names_as_of = |time_ns: i64| {
+            let out = tempfile::tempdir().expect("a temporary directory");
+            let options = ["--as-of".to_owned(), time_ns.to_string()];
+            succeeded(&store.script().restore(&options, out.path()));
+            let root = tree(out.path(), NODE);
+            let names = ["a", "b", "c"].into_iter().filter(|name| root.join(name).exists());
+            (names.collect::<String>(), std::fs::read(root.join("a")).ok())
+        };
+        let [old, new] = [b"old", b"new"].map(|bytes| Some(bytes.to_vec()));
+        assert_eq!(names_as_of(written_ns(1) - 1), (String::new(), None));
+        assert_eq!(names_as_of(written_ns(1)), ("a".to_owned(), old.clone()));
+        assert_eq!(names_as_of(written_ns(3) - 1), ("ab".to_owned(), old));
+        assert_eq!(names_as_of(written_ns(3)), ("a".to_owned(), new.clone()));
+        assert_eq!(names_as_of(written_ns(4)), ("ac".to_owned(), new));
+        succeeded(&store.script().check());
+    }
+}
+
+#[test]
+fn one_of_several_nodes_is_restored_and_a_forgotten_one_is_empty() {
+    if !script_runs("one_of_several_nodes_is_restored_and_a_forgotten_one_is_empty") {
+        return;
+    }
+    let (two, three) = (NodeId([0x4f; 16]), NodeId([0x50; 16]));
+    let mut store = Store::new();
+    let one = store.content(&[Some(b"one")]);
+    store.segment(&[
+        entry(record(b"a", 'f', Some(&one))),
+        Record::Expired { root: Name::from_bytes(b"/srv/data"), path: name("x"), from_seq: 1 },
+        Record::Snapshot { name: "s".to_owned(), seq: 1, at_ns: 1 },
+        Record::Sealed { name: "s".to_owned(), until_ns: 2 },
+        Record::Unsnapshot { name: "s".to_owned() },
+    ]);
+    for (node, forget) in [(two, false), (three, true)] {
+        store.switch_node(node);
+        store.segment(&[entry(record(b"b", 'f', Some(&one)))]);
+        store.segment(&[Record::Fence { by: NODE, forget }]);
+    }
     let out = tempfile::tempdir().expect("a temporary directory");
-    failed_saying(&store.restore(out.path()), "this store is encrypted");
+    succeeded(&store.restore(out.path()));
+    assert!(tree(out.path(), NODE).join("a").exists());
+    assert!(tree(out.path(), two).join("b").exists());
+    assert!(!tree(out.path(), three).exists());
+    let out = tempfile::tempdir().expect("a temporary directory");
+    succeeded(&store.script().restore(&["--node", &two.to_string()], out.path()));
+    assert!(tree(out.path(), two).join("b").exists());
+    assert_eq!(std::fs::read_dir(out.path()).expect("list").count(), 1);
+    let out = tempfile::tempdir().expect("a temporary directory");
+    failed_saying(&store.script().restore(&["--node", "x"], out.path()), "no node x wrote");
+}
+
+fn name(text: &str) -> Name {
+    Name::from_bytes(text.as_bytes())
+}
+
+#[test]
+fn an_encrypted_store_needs_its_own_key_and_takes_nothing_plain() {
+    if !script_runs("an_encrypted_store_needs_its_own_key_and_takes_nothing_plain") {
+        return;
+    }
+    let mut store = Store::encrypted();
+    let secret = store.content(&[Some(b"secret"), None, Some(&b"secret ".repeat(1000))]);
+    store.segment(&[entry(record(b"f", 'f', Some(&secret)))]);
+    let out = tempfile::tempdir().expect("a temporary directory");
+    succeeded(&store.restore(out.path()));
+    let expected = [&b"secret"[..], &vec![0; 1 << 20], &b"secret ".repeat(1000)].concat();
+    assert!(std::fs::read(tree(out.path(), NODE).join("f")).expect("read") == expected);
+
+    let script = store.script();
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let keyless = Script { key: None, ..script.clone() };
+    failed_saying(&keyless.restore::<&str>(&[], out.path()), "--key-file is missing");
+    let other = store.path("other");
+    std::fs::write(&other, MasterKey::generate([8; 32]).encode()).expect("write");
+    let other = Script { key: Some(other), ..script };
+    failed_saying(&other.restore::<&str>(&[], out.path()), "not the store's key");
+    // Whoever can write to the bucket could otherwise add to the catalog.
+    store.protection = Protection::Plain;
+    store.segment(&[gone(b"f")]);
+    failed_saying(&store.restore(out.path()), "is encrypted, or not");
+}
+
+/// Each kind of damage, in a store of its own.
+#[test]
+fn a_check_finds_every_damage() {
+    if !script_runs("a_check_finds_every_damage") {
+        return;
+    }
+    let flip = |store: &Store, key: &str, from_end: bool, at: usize| {
+        let path = store.path(key);
+        let mut bytes = std::fs::read(&path).expect("read");
+        let at = if from_end { bytes.len() - at } else { at };
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).expect("write");
+    };
+    let pack = keys::pack_key(PackId([1; 16]));
+    let segment = keys::segment_key(NODE, 2);
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Store));
+    let damages: [Damage<'_>; 10] = [
+        ("not a pack of this store", &|store| flip(store, &pack, false, 20)),
+        ("is damaged in", &|store| flip(store, &pack, false, 64 + 20)),
+        ("damaged", &|store| flip(store, &pack, false, 64 + 56)),
+        ("damaged pack index", &|store| flip(store, &pack, true, 50)),
+        ("no pack trailer", &|store| flip(store, &pack, true, 40)),
+        ("is in no sound pack", &|store| flip(store, &pack, false, 64 + 56)),
+        ("is in no sound pack", &|store| {
+            std::fs::remove_file(store.path(&pack)).expect("remove");
+        }),
+        ("not a pack of this store and name", &|store| {
+            let other = keys::pack_key(PackId([9; 16]));
+            store.put(&other, &std::fs::read(store.path(&pack)).expect("read"));
+        }),
+        ("does not follow", &|store| {
+            let one = store.path(&keys::segment_key(NODE, 1));
+            std::fs::remove_file(one).expect("remove");
+        }),
+        ("node ", &|store| flip(store, &segment, true, 1)),
+    ];
+    for make in [Store::new, Store::encrypted] {
+        for (nth, (expected, damage)) in damages.iter().enumerate() {
+            let mut store = make();
+            let content = store.content(&[Some(b"some bytes"), None]);
+            store.segment(&[entry(record(b"one", 'f', Some(&content)))]);
+            store.segment(&[entry(record(b"two", 'f', Some(&content)))]);
+            succeeded(&store.script().check());
+            damage(&store);
+            let output = store.script().check();
+            assert_eq!(output.status.code(), Some(1), "damage {nth}");
+            let seal = if nth == 2 || nth == 9 { "its seal is broken" } else { expected };
+            let expected = if store.protection.is_encrypted() { seal } else { expected };
+            failed_saying(&output, expected);
+        }
+    }
 }

@@ -7,7 +7,17 @@
 //!
 //! Encoders are compared byte by byte except for zstd frames, which another
 //! zstd release may make differently: there the text inside is compared.
+//!
+//! tests/data holds whole stores that a release wrote (`formats_v1::stores`).
 
+mod formats_v1 {
+    pub mod stores;
+}
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use formats_v1::stores;
 use hsm::chunk::{
     ChunkSlot, Chunking, Codec, Decoder, Encoder, MasterKey, PackBuilder, PackHeader, Protection,
     open_chunk, parse_index, scan_forward,
@@ -276,4 +286,24 @@ fn contents_and_names_of_version_1() {
     let expected = fixture("names.txt", || named.clone().into_bytes());
     assert_eq!(named.as_bytes(), expected, "{named}");
     assert_eq!(ChunkId([1; 32]).to_string(), "01".repeat(32));
+}
+
+/// Also one that is written now: what is frozen next is readable.
+#[test]
+fn stores_of_version_1() {
+    if !script::script_runs("stores_of_version_1") {
+        return;
+    }
+    for (name, encrypted) in stores::KINDS {
+        let frozen = stores::data_dir().join(name);
+        if !frozen.exists() && std::env::var_os("HSM_WRITE_DATA").is_some() {
+            stores::write(&frozen, encrypted);
+        }
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let fresh = place.path().join(name);
+        stores::write(&fresh, encrypted);
+        stores::check(&fresh);
+        assert!(frozen.exists(), "{} is to be kept for ever", frozen.display());
+        stores::check(&frozen);
+    }
 }

@@ -1,39 +1,40 @@
-//! No lock-in: what `hsm tier` left in a directory store, tests/restore.py (the
-//! standard library and zstd) turns back into the tree, without `hsm`, without
-//! the state DB and without the stubs.
-//!
-//! Needs `python3` and a way to read zstd; without them the tests say loudly
-//! that they skip, and fail under `HSM_TEST_NO_SKIP=1`.
+//! No lock-in: what `hsm tier` left in a directory store, encrypted or not,
+//! tests/restore.py turns back into the tree, without `hsm`, without the state DB
+//! and without the stubs; and says what is damaged in it.
 
+#[path = "support/script.rs"]
+mod script;
 mod support;
 
+use script::{Script, failed_saying, script_runs, succeeded};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+use std::time::{SystemTime, UNIX_EPOCH};
 use support::snapshot::{Snapshot, assert_same, is_stub, snapshot};
 use support::trees::{noise, ordinary, prose, root_traps, traps};
-use support::{EAGER_POLICY, Sandbox, skip};
-
-fn python(test: &str) -> bool {
-    let zstd = "import importlib.util as u, shutil, sys\n\
-                found = u.find_spec('zstandard') or shutil.which('zstd') or sys.version_info >= (3, 14)\n\
-                sys.exit(not found)";
-    let found = Command::new("python3").args(["-c", zstd]).status().is_ok_and(|s| s.success());
-    if !found {
-        skip(test, "needs python3 with zstandard or the zstd program");
-    }
-    found
-}
+use support::{EAGER_POLICY, Sandbox};
 
 /// Hard links are tiered too.
 fn policy() -> String {
     EAGER_POLICY.replace("action = \"tier\"", "nlink_max = 10\naction = \"tier\"")
 }
 
-/// Restores the only tree of the only node; `out` is empty.
-fn restore(store: &Path, out: &Path) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restore.py");
-    Command::new("python3").arg(script).arg(store).arg(out).output().expect("python3 runs")
+/// Initialised with a key or without.
+fn sandbox(encrypted: bool) -> Sandbox {
+    let sandbox = Sandbox::empty();
+    let (url, key) = (sandbox.store_url(), sandbox.path("key"));
+    let key = key.to_str().expect("temporary paths are UTF-8");
+    let options = ["--store", &url, "--encrypt", "--key-file", key];
+    sandbox.init_with(if encrypted { &options } else { &options[..2] });
+    sandbox.policy(&policy());
+    sandbox
+}
+
+/// The sandbox's store where it is now.
+fn script(sandbox: &Sandbox, store: PathBuf) -> Script {
+    let key = sandbox.path("key");
+    Script { store, key: key.exists().then_some(key) }
 }
 
 fn restored_tree(out: &Path, tree: &Path) -> PathBuf {
@@ -63,59 +64,67 @@ fn make_removable(tree: &Path) {
     }
 }
 
-/// Tiers the tree, loses everything but the store, and compares what the script
-/// makes of that.
+/// Loses everything but the store, and compares what the script makes of that.
 fn comes_back(sandbox: &Sandbox, before: &Snapshot) -> Output {
-    let tree = sandbox.tree();
     let store = store_alone(sandbox);
+    restored(sandbox, &script(sandbox, store), &[], before)
+}
+
+fn restored(sandbox: &Sandbox, script: &Script, options: &[&str], expected: &Snapshot) -> Output {
     let out = sandbox.path("restored");
-    std::fs::create_dir(&out).expect("a directory");
-    let output = restore(&store, &out);
+    let output = script.restore(options, &out);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(restored_tree(&out, &tree).exists(), "{told}");
-    let after = snapshot(&restored_tree(&out, &tree));
+    let tree = restored_tree(&out, &sandbox.tree());
+    assert!(tree.exists(), "{told}");
+    assert_same(expected, &snapshot(&tree));
     make_removable(&out);
-    assert_same(before, &after);
+    std::fs::remove_dir_all(&out).expect("what was restored goes");
     output
+}
+
+fn now_ns() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    now.as_nanos().to_string()
 }
 
 #[test]
 fn a_tiered_tree_is_restored_from_its_store_by_a_script() {
-    if !python("a_tiered_tree_is_restored_from_its_store_by_a_script") {
+    if !script_runs("a_tiered_tree_is_restored_from_its_store_by_a_script") {
         return;
     }
-    let sandbox = Sandbox::empty();
-    ordinary(&sandbox.tree());
-    traps(&sandbox.tree());
-    std::fs::remove_file(sandbox.tree().join("traps/socket")).expect("sockets do not come back");
-    if rustix::process::geteuid().is_root() {
-        root_traps(&sandbox.tree());
+    for encrypted in [false, true] {
+        let sandbox = sandbox(encrypted);
+        ordinary(&sandbox.tree());
+        traps(&sandbox.tree());
+        std::fs::remove_file(sandbox.tree().join("traps/socket")).expect("no socket comes back");
+        if rustix::process::geteuid().is_root() {
+            root_traps(&sandbox.tree());
+        }
+        std::fs::create_dir_all(sandbox.tree().join("empty/directory")).expect("a directory");
+        let before = snapshot(&sandbox.tree());
+        sandbox.hsm(["tier"]).succeeds();
+        assert!(is_stub(&sandbox.tree().join("large.bin")));
+        assert!(is_stub(&sandbox.tree().join("traps/names-a")));
+        succeeded(&script(&sandbox, sandbox.store()).check());
+        succeeded(&comes_back(&sandbox, &before));
     }
-    std::fs::create_dir_all(sandbox.tree().join("empty/directory")).expect("a directory");
-    let before = snapshot(&sandbox.tree());
-    sandbox.init();
-    sandbox.policy(&policy());
-    sandbox.hsm(["tier"]).succeeds();
-    assert!(is_stub(&sandbox.tree().join("large.bin")));
-    assert!(is_stub(&sandbox.tree().join("traps/names-a")));
-    let output = comes_back(&sandbox, &before);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
-fn a_tree_with_a_history_is_restored_as_it_was_last() {
-    if !python("a_tree_with_a_history_is_restored_as_it_was_last") {
+fn a_tree_with_a_history_is_restored_as_it_was_last_and_as_it_was_before() {
+    if !script_runs("a_tree_with_a_history_is_restored_as_it_was_last_and_as_it_was_before") {
         return;
     }
-    let sandbox = Sandbox::empty();
-    sandbox.init();
-    sandbox.policy(&policy());
+    let sandbox = sandbox(false);
+    let nothing_yet = now_ns();
     sandbox.write("kept", &noise(1, 100_000));
     sandbox.write("changed", &noise(2, 100_000));
     sandbox.write("deleted", &noise(3, 100_000));
     sandbox.write("dir/renamed", &prose(4, 100_000));
     sandbox.write("gone dir/file", &prose(5, 100_000));
+    let first = snapshot(&sandbox.tree());
     sandbox.hsm(["tier"]).succeeds();
+    let then = now_ns();
     let at = |name: &str| sandbox.tree().join(name);
     sandbox.on("recall", &[], &["changed"]).succeeds();
     sandbox.write("changed", &noise(6, 120_000));
@@ -126,18 +135,22 @@ fn a_tree_with_a_history_is_restored_as_it_was_last() {
     sandbox.hsm(["tier"]).succeeds();
     // What the tree is by its stubs, compared with their data.
     sandbox.on("recall", &["-r"], &[""]).succeeds();
-    let before = snapshot(&sandbox.tree());
-    let output = comes_back(&sandbox, &before);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let last = snapshot(&sandbox.tree());
+    let store = store_alone(&sandbox);
+    let script = script(&sandbox, store);
+    succeeded(&restored(&sandbox, &script, &["--as-of", &then], &first));
+    succeeded(&restored(&sandbox, &script, &[], &last));
+    succeeded(&restored(&sandbox, &script, &["--as-of", "2200-01-01T00:00:00Z"], &last));
+    succeeded(&script.restore(&["--as-of", &nothing_yet], &sandbox.path("restored")));
+    assert!(!sandbox.path("restored").exists());
 }
 
 #[test]
 fn a_file_of_several_packs_and_a_versioned_dump_are_restored() {
-    if !python("a_file_of_several_packs_and_a_versioned_dump_are_restored") {
+    if !script_runs("a_file_of_several_packs_and_a_versioned_dump_are_restored") {
         return;
     }
-    let sandbox = Sandbox::empty();
-    sandbox.init();
+    let sandbox = sandbox(true);
     let dumps = "[[rule]]\nname = \"dumps\"\ninclude = [\"*.sql\"]\nchunking = \"fastcdc\"\n\
                  action = \"tier\"\n\n[[rule]]";
     sandbox.policy(&EAGER_POLICY.replace("[[rule]]", dumps));
@@ -147,17 +160,15 @@ fn a_file_of_several_packs_and_a_versioned_dump_are_restored() {
     sandbox.write("tuesday.sql", &[&noise(3, 1000)[..], &dump].concat());
     let before = snapshot(&sandbox.tree());
     sandbox.hsm(["tier"]).succeeds();
-    let output = comes_back(&sandbox, &before);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    succeeded(&comes_back(&sandbox, &before));
 }
 
 #[test]
 fn a_damaged_file_is_named_and_all_others_are_restored() {
-    if !python("a_damaged_file_is_named_and_all_others_are_restored") {
+    if !script_runs("a_damaged_file_is_named_and_all_others_are_restored") {
         return;
     }
-    let sandbox = Sandbox::empty();
-    sandbox.init();
+    let sandbox = sandbox(false);
     sandbox.write("bad", &noise(1, 100_000));
     sandbox.write("good", &noise(2, 100_000));
     let mut before = snapshot(&sandbox.tree());
@@ -172,7 +183,8 @@ fn a_damaged_file_is_named_and_all_others_are_restored() {
         }
     }
     before.remove(Path::new("bad"));
+    failed_saying(&script(&sandbox, sandbox.store()).check(), "is damaged in");
     let output = comes_back(&sandbox, &before);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && told.contains("bad") && !told.contains("good"), "{told}");
+    failed_saying(&output, "bad");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("good"), "only the other");
 }

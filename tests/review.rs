@@ -330,3 +330,83 @@ fn a_file_whose_directory_became_another_thing_is_gone_and_no_failure() {
     replace();
     held.finish().succeeds();
 }
+
+#[test]
+fn a_restore_never_goes_into_the_store_or_the_state_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f", b"bytes");
+    sandbox.hsm(["tier"]).succeeds();
+    let url = sandbox.store_url();
+    for dir in [sandbox.store(), sandbox.store().join("packs/new"), sandbox.state_dir()] {
+        let to = dir.to_str().expect("text");
+        for more in [&[][..], &["--store", &url], &["--stubs"]] {
+            let args = [&["restore", "--to", to], more].concat();
+            sandbox.hsm(args).exits(1).complains(&["own store or state directory"]);
+        }
+    }
+    assert!(!sandbox.store().join("packs/new").exists());
+    let mut nowhere = Sandbox::empty();
+    nowhere.set_env("HSM_CONFIG", "/nonexistent");
+    let to = sandbox.store();
+    nowhere.hsm(["restore", "--store", &url, "--to", to.to_str().expect("text")]).exits(1);
+}
+
+#[test]
+fn a_named_store_is_restored_beside_a_state_db_that_is_damaged() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f", b"bytes");
+    sandbox.hsm(["tier"]).succeeds();
+    std::fs::write(sandbox.state_db(), "no database at all").expect("damaged");
+    let (url, to) = (sandbox.store_url(), sandbox.path("back"));
+    let to_text = to.to_str().expect("text");
+    sandbox.hsm(["restore", "--store", &url, "--strip-root", "--to", to_text]).succeeds();
+    assert_eq!(std::fs::read(to.join("f")).expect("restored"), b"bytes");
+}
+
+#[test]
+fn nothing_is_stubbed_or_written_on_an_older_copy_of_the_store() {
+    let sandbox = Sandbox::new();
+    sandbox.write("before", &noise(1, 100_000));
+    sandbox.hsm(["tier"]).succeeds();
+    let (store, backup) = (sandbox.store(), sandbox.path("backup"));
+    let copy = |from: &Path, to: &Path| {
+        let done = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
+        assert!(done.success());
+    };
+    copy(&store, &backup);
+    sandbox.write("since", &noise(2, 100_000));
+    sandbox.policy(support::UPLOAD_POLICY);
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.policy(support::EAGER_POLICY);
+    std::fs::remove_dir_all(&store).expect("lost");
+    copy(&backup, &store);
+
+    sandbox.write("new", b"of today");
+    for command in ["stub", "upload", "tier"] {
+        sandbox.hsm([command]).exits(1).complains(&["has lost segments", "hsm rebuild"]);
+    }
+    assert_eq!(sandbox.read("since"), noise(2, 100_000));
+    sandbox.hsm(["rebuild", "--force"]);
+    sandbox.hsm(["tier"]);
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.on("recall", &["-r"], &[""]).succeeds();
+    assert_eq!(sandbox.read("since"), noise(2, 100_000));
+    sandbox.hsm(["verify", "--data"]).succeeds();
+}
+
+#[test]
+fn a_copy_of_the_catalog_that_is_damaged_deep_inside_is_made_anew() {
+    let sandbox = Sandbox::new();
+    for nth in 0..300 {
+        sandbox.write(&format!("file-{nth}"), b"bytes");
+    }
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.hsm(["nodes"]).succeeds();
+    let copy = sandbox.state_dir().join("catalog.db");
+    let mut bytes = std::fs::read(&copy).expect("the copy");
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0x5a);
+    std::fs::write(&copy, bytes).expect("damaged");
+    sandbox.on("history", &[], &["file-7"]).exits(1).complains(&["malformed", "made anew"]);
+    sandbox.on("history", &[], &["file-7"]).succeeds();
+}

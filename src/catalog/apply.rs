@@ -60,26 +60,33 @@ impl CatalogDb {
     }
 
     /// Enters a whole checkpoint in place of the segments up to and with its own.
-    /// `parts` yields the records of each part in order; nothing of the node may be
-    /// there yet.
-    pub fn apply_checkpoint(
+    /// `parts` yields the records of each part in order, with the bytes of its
+    /// object; the first failure among them leaves nothing of it here. Nothing of
+    /// the node may be there yet.
+    pub fn apply_checkpoint<E: From<Error>>(
         &mut self,
         header: &CheckpointHeader,
-        object_bytes: u64,
-        records: impl Iterator<Item = Record>,
-    ) -> Result<Applied> {
+        parts: impl Iterator<Item = std::result::Result<(Vec<Record>, u64), E>>,
+    ) -> std::result::Result<Applied, E> {
         self.write("entering a checkpoint", |tx| {
             let node = nodes::id_of(tx, header.node)?;
             let head = nodes::head_seq(tx, node)?;
             if head != 0 {
-                return Err(Error::NotNext { node: header.node, head, seq: header.upto });
+                let seq = header.upto;
+                return Err(Error::NotNext { node: header.node, head, seq }.into());
             }
             let mut entry = Entry::new(tx, node);
-            for record in records {
-                entry.record(record)?;
+            let mut object_bytes = 0;
+            for part in parts {
+                let (records, bytes) = part?;
+                object_bytes += bytes;
+                for record in records {
+                    entry.record(record)?;
+                }
             }
             tx.execute(
-                "UPDATE node SET head_seq = ?2, head_hash = ?3, written_ns = ?4,
+                "UPDATE node SET head_seq = ?2, head_hash = ?3, written_ns =
+                 coalesce((SELECT written_ns FROM segment WHERE node = ?1 AND seq = ?2), ?4),
                  ack_gen = max(ack_gen, ?5), checkpoint_seq = ?2, checkpoint_ns = ?4,
                  checkpoint_bytes = ?6, tail_bytes = 0 WHERE id = ?1",
                 (
@@ -135,8 +142,13 @@ fn forget_pack(tx: &Connection, pack: PackId) -> Result<()> {
         .and_then(|mut select| select.query_row([pack.as_bytes()], |row| row.get(0)).optional())
         .during(operation)?;
     let Some(row) = row else { return Ok(()) };
-    tx.execute("DELETE FROM chunk WHERE pack = ?1", [row]).during(operation)?;
-    tx.execute("DELETE FROM pack WHERE id = ?1", [row]).during(operation)?;
+    for sql in [
+        "DELETE FROM chunk WHERE pack = ?1",
+        "DELETE FROM pack_also WHERE pack = ?1",
+        "DELETE FROM pack WHERE id = ?1",
+    ] {
+        tx.execute(sql, [row]).during(operation)?;
+    }
     Ok(())
 }
 
@@ -178,8 +190,9 @@ impl<'t> Entry<'t> {
             Record::At { seq, written_ns } => self.at(seq, written_ns)?,
             Record::Open { session, host } => {
                 self.run(
-                    "UPDATE node SET open_session = ?2, host = coalesce(?3, host) WHERE id = ?1",
-                    (node, session, host),
+                    "UPDATE node SET open_session = ?2, open_seq = ?4, host = coalesce(?3, host)
+                     WHERE id = ?1",
+                    (node, session, host, self.seq as i64),
                 )?;
             }
             Record::Close { session } => {
@@ -249,7 +262,7 @@ impl<'t> Entry<'t> {
         )?;
         // Named before, by this log or another, or deleted since.
         if added == 0 {
-            return Ok(());
+            return self.pack_again(pack.id);
         }
         let row = self.tx.last_insert_rowid();
         let mut slots: Vec<_> = pack.chunks.iter().collect();
@@ -275,6 +288,17 @@ impl<'t> Entry<'t> {
         }
         self.applied.packs += 1;
         Ok(())
+    }
+
+    /// This log names a pack that another named before: it is not lost with that.
+    fn pack_again(&self, pack: PackId) -> Result<()> {
+        self.run(
+            "INSERT INTO pack_also (node, seq, pack)
+             SELECT ?1, ?2, id FROM pack WHERE pack_id = ?3 AND node <> ?1
+             ON CONFLICT DO NOTHING",
+            (self.node, self.seq as i64, pack.as_bytes()),
+        )
+        .map(drop)
     }
 
     fn file(&mut self, file: &FileRecord) -> Result<()> {
@@ -388,8 +412,8 @@ impl<'t> Entry<'t> {
 }
 
 impl CatalogDb {
-    /// Forgets a node's log, to read it anew. Its packs and contents stay known
-    /// until the log names them again.
+    /// Forgets a node's log, to read it anew. Contents stay known, and packs that
+    /// another log names too.
     pub fn forget_node(&mut self, node: NodeId) -> Result<()> {
         let operation = "forgetting a log";
         self.write(operation, |tx| {
@@ -401,11 +425,18 @@ impl CatalogDb {
                 "DELETE FROM root WHERE node = ?1",
                 "DELETE FROM segment WHERE node = ?1",
                 "DELETE FROM snapshot WHERE node = ?1",
+                "DELETE FROM pack_also WHERE node = ?1",
+                "UPDATE pack SET (node, seq) = (SELECT a.node, a.seq FROM pack_also a
+                 WHERE a.pack = pack.id ORDER BY a.node LIMIT 1)
+                 WHERE node = ?1 AND id IN (SELECT pack FROM pack_also)",
+                "DELETE FROM pack_also WHERE EXISTS (SELECT 1 FROM pack k
+                 WHERE k.id = pack_also.pack AND k.node = pack_also.node)",
                 "DELETE FROM chunk WHERE pack IN (SELECT id FROM pack WHERE node = ?1)",
                 "DELETE FROM pack WHERE node = ?1",
                 "DELETE FROM node WHERE id = ?1",
             ] {
-                tx.execute(sql, [id]).during(operation)?;
+                let params = if sql.contains("?1") { &[id][..] } else { &[] };
+                tx.execute(sql, rusqlite::params_from_iter(params)).during(operation)?;
             }
             Ok(())
         })

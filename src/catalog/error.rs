@@ -35,6 +35,18 @@ impl<T> During<T> for rusqlite::Result<T> {
 }
 
 impl Error {
+    /// The file itself is not what was written; made anew it is.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Open { source, .. } | Self::Sql { source, .. } => {
+                matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+            }
+            Self::Corrupted(_) => true,
+            _ => false,
+        }
+    }
+
     pub(super) fn bad_value(what: &str, value: impl std::fmt::Debug) -> Self {
         Self::Corrupted(format!("the {what} {value:?}"))
     }

@@ -10,22 +10,35 @@
 
 mod apply;
 mod changes;
+mod checkpoint;
 mod contents;
 mod error;
+mod lives;
+mod mark;
+mod moves;
 mod nodes;
 mod open;
 mod packs;
+mod pages;
 mod snapshots;
 mod versions;
 
+#[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
+mod mark_tests;
 #[cfg(test)]
 mod tests;
 
 pub use apply::Applied;
 pub use changes::Change;
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
+pub use lives::{Life, Span};
+pub use mark::{LoosePack, Marked, MarkedPack, Marking, Notes};
 pub use nodes::{NodeRow, RootRef};
 pub use open::CatalogDb;
 pub use packs::CatalogPack;
-pub use snapshots::SnapshotRow;
+pub use pages::Sight;
+pub use snapshots::{Figures, Needs, SnapshotRow};
 pub use versions::{Point, Version};

@@ -32,6 +32,27 @@ pub struct NodeRow {
     pub tail_bytes: u64,
 }
 
+impl NodeRow {
+    /// Of a node without a log.
+    pub fn unknown(node: NodeId) -> Self {
+        Self {
+            node,
+            host: None,
+            head_seq: 0,
+            head_hash: None,
+            ack_gen: 0,
+            open_session: None,
+            written_ns: 0,
+            fenced: false,
+            forgotten: false,
+            checkpoint_seq: 0,
+            checkpoint_ns: 0,
+            checkpoint_bytes: 0,
+            tail_bytes: 0,
+        }
+    }
+}
+
 /// A managed tree of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootRef {
@@ -136,7 +157,20 @@ impl CatalogDb {
         Ok(seq.map(|seq| seq as u64))
     }
 
-    /// A checkpoint of the node is in the store.
+    /// When the segment was written.
+    pub fn segment_ns(&self, node: NodeId, seq: u64) -> Result<Option<i64>> {
+        self.conn
+            .query_row(
+                "SELECT s.written_ns FROM segment s JOIN node n ON n.id = s.node
+                 WHERE n.node_id = ?1 AND s.seq = ?2",
+                (node.as_bytes(), seq as i64),
+                |row| row.get(0),
+            )
+            .optional()
+            .during(READING)
+    }
+
+    /// A checkpoint of the whole log, as far as it has been entered, is in the store.
     pub fn note_checkpoint(
         &mut self,
         node: NodeId,
@@ -162,14 +196,17 @@ pub(super) fn node_from(bytes: Vec<u8>) -> Result<NodeId> {
     NodeId::from_slice(&bytes).ok_or_else(|| Error::bad_value("node id", &bytes))
 }
 
+/// The row of a node, if there is one.
+pub(super) fn known_id(tx: &Connection, node: NodeId) -> Result<Option<i64>> {
+    tx.query_row("SELECT id FROM node WHERE node_id = ?1", [node.as_bytes()], |row| row.get(0))
+        .optional()
+        .during(READING)
+}
+
 /// The row of a node; made where there is none.
 pub(super) fn id_of(tx: &Connection, node: NodeId) -> Result<i64> {
     let operation = "entering a node";
-    let found = tx
-        .query_row("SELECT id FROM node WHERE node_id = ?1", [node.as_bytes()], |row| row.get(0))
-        .optional()
-        .during(operation)?;
-    if let Some(id) = found {
+    if let Some(id) = known_id(tx, node)? {
         return Ok(id);
     }
     tx.execute("INSERT INTO node (node_id) VALUES (?1)", [node.as_bytes()]).during(operation)?;

@@ -1,16 +1,20 @@
 //! Opening the local copy: one that is missing, damaged, of another version or of
 //! another store is made anew, empty.
+//!
+//! A file beside it is locked while the copy is open, so that nobody replaces it under
+//! another process: SQLite finds its journals by name, and they would mix.
 
 use super::error::{During, Error, Result};
 use crate::ids::StoreId;
+use crate::os::lock::UseLock;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `PRAGMA application_id`: "hsmC".
 const APPLICATION_ID: i64 = 0x6873_6d43;
 /// `PRAGMA user_version`. Raised with every change of the schema.
-const VERSION: i64 = 1;
+const VERSION: i64 = 3;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A local copy of the catalogs of one store.
@@ -19,19 +23,38 @@ pub struct CatalogDb {
     pub(super) conn: Connection,
     /// Holds a temporary one; it goes with this value.
     _dir: Option<tempfile::TempDir>,
+    /// Let go when the connection is closed.
+    _lock: Option<UseLock>,
 }
 
 impl CatalogDb {
     /// Opens the copy at `path`, or makes it anew.
     pub fn open(path: &Path, store: StoreId) -> Result<Self> {
-        match existing(path, store) {
-            Ok(Some(conn)) => return Ok(Self { conn, _dir: None }),
-            Ok(None) => {}
-            Err(error) if is_passing(&error) => return Err(error),
-            Err(error) => tracing::debug!("made anew: {error}"),
+        let replacing = |source| Error::Replace { path: path.to_owned(), source };
+        let beside = beside(path, ".lock");
+        let lock = UseLock::shared(&beside).map_err(replacing)?;
+        if let Some(conn) = usable(path, store)? {
+            return Ok(Self { conn, _dir: None, _lock: Some(lock) });
         }
-        remove(path)?;
-        Ok(Self { conn: create(path, store)?, _dir: None })
+        drop(lock);
+        let lock = UseLock::alone(&beside, BUSY_TIMEOUT).map_err(replacing)?;
+        let conn = match usable(path, store)? {
+            // Another process was quicker.
+            Some(conn) => conn,
+            None => {
+                remove(path)?;
+                create(path, store)?
+            }
+        };
+        lock.share().map_err(replacing)?;
+        Ok(Self { conn, _dir: None, _lock: Some(lock) })
+    }
+
+    /// Throws away a damaged copy that nobody has open.
+    pub fn discard(path: &Path) -> Result<()> {
+        let replacing = |source| Error::Replace { path: path.to_owned(), source };
+        let _alone = UseLock::alone(&beside(path, ".lock"), Duration::ZERO).map_err(replacing)?;
+        remove(path)
     }
 
     /// A copy for this process alone.
@@ -39,7 +62,7 @@ impl CatalogDb {
         let dir = tempfile::tempdir()
             .map_err(|source| Error::Replace { path: std::env::temp_dir(), source })?;
         let conn = create(&dir.path().join("catalog.db"), store)?;
-        Ok(Self { conn, _dir: Some(dir) })
+        Ok(Self { conn, _dir: Some(dir), _lock: None })
     }
 
     /// Tells this copy from any that was here before it.
@@ -50,11 +73,11 @@ impl CatalogDb {
     }
 
     /// Runs `body` in one transaction: all of it is in the DB or nothing.
-    pub(super) fn write<T>(
+    pub(super) fn write<T, E: From<Error>>(
         &mut self,
         operation: &'static str,
-        body: impl FnOnce(&Transaction<'_>) -> Result<T>,
-    ) -> Result<T> {
+        body: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         let behavior = TransactionBehavior::Immediate;
         let tx = self.conn.transaction_with_behavior(behavior).during(operation)?;
         let value = body(&tx)?;
@@ -73,6 +96,17 @@ fn is_passing(error: &Error) -> bool {
         source.sqlite_error_code(),
         Some(DatabaseBusy | DatabaseLocked | CannotOpen | DiskFull | PermissionDenied | ReadOnly)
     )
+}
+
+/// `None` for what is to be made anew.
+fn usable(path: &Path, store: StoreId) -> Result<Option<Connection>> {
+    match existing(path, store) {
+        Err(error) if !is_passing(&error) => {
+            tracing::debug!("made anew: {error}");
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 fn existing(path: &Path, store: StoreId) -> Result<Option<Connection>> {
@@ -100,7 +134,6 @@ fn create(path: &Path, store: StoreId) -> Result<Connection> {
     conn.pragma_update(None, "page_size", 8192).during(operation)?;
     conn.pragma_update(None, "journal_mode", "WAL").during(operation)?;
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).during(operation)?;
-    // Another process may have been quicker.
     let made: i64 =
         tx.pragma_query_value(None, "user_version", |row| row.get(0)).during(operation)?;
     if made != VERSION {
@@ -134,14 +167,19 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 /// Its journals first: beside a new file they would be taken for its own.
 fn remove(path: &Path) -> Result<()> {
     for suffix in ["-wal", "-shm", ""] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
+        let path = beside(path, suffix);
+        match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::Replace { path: name.into(), source });
+                return Err(Error::Replace { path, source });
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }

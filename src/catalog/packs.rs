@@ -7,6 +7,7 @@ use crate::chunk::{ChunkSlot, Codec};
 use crate::ids::{ChunkId, NodeId, PackId};
 use crate::manifest::PackProof;
 use rusqlite::{Params, Row};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// A pack as its writer's log describes it.
@@ -24,7 +25,7 @@ pub struct CatalogPack {
 }
 
 const READING: &str = "reading packs";
-const PACK_COLUMNS: &str =
+pub(super) const PACK_COLUMNS: &str =
     "k.id, k.pack_id, n.node_id, k.kind, k.class, k.size_bytes, k.proof, k.proven_ns";
 const SLOT_COLUMNS: &str = "c.id, c.offset, c.stored_len, c.plain_len, c.codec";
 
@@ -80,6 +81,51 @@ impl CatalogDb {
         self.packs(rest, (node.as_bytes(), after), visit)
     }
 
+    /// Visits every pack, and for those that the log of `node` names the segment that
+    /// does.
+    pub fn packs_for(
+        &self,
+        node: NodeId,
+        visit: &mut dyn FnMut(CatalogPack, Option<u64>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT {PACK_COLUMNS}, CASE WHEN n.node_id = ?1 THEN k.seq ELSE
+             (SELECT a.seq FROM pack_also a JOIN node o ON o.id = a.node
+             WHERE a.pack = k.id AND o.node_id = ?1 ORDER BY a.seq LIMIT 1) END AS own_seq
+             FROM pack k JOIN node n ON n.id = k.node ORDER BY k.id"
+        );
+        let mut select = self.conn.prepare_cached(&sql).during(READING)?;
+        let mut rows = select.query([node.as_bytes()]).during(READING)?;
+        while let Some(row) = rows.next().during(READING)? {
+            let seq: Option<i64> = row.get("own_seq").during(READING)?;
+            if visit(read_pack(row)?, seq.map(|seq| seq as u64)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits each chunk whose plain length is one of these, more than once where it
+    /// lies in several packs. Reads all chunks.
+    pub fn chunks_of_lengths(
+        &self,
+        lengths: &HashSet<u32>,
+        visit: &mut dyn FnMut(ChunkId, u32),
+    ) -> Result<()> {
+        let mut select =
+            self.conn.prepare_cached("SELECT id, plain_len FROM chunk").during(READING)?;
+        let mut rows = select.query([]).during(READING)?;
+        while let Some(row) = rows.next().during(READING)? {
+            let len: u32 = row.get(1).during(READING)?;
+            if lengths.contains(&len) {
+                let id: Vec<u8> = row.get(0).during(READING)?;
+                let chunk = ChunkId::from_slice(&id);
+                visit(chunk.ok_or_else(|| Error::bad_value("chunk id", &id))?, len);
+            }
+        }
+        Ok(())
+    }
+
     /// The chunks of a pack in the order they lie in it.
     pub fn pack_slots(&self, id: PackId) -> Result<Vec<ChunkSlot>> {
         let sql = format!(
@@ -113,11 +159,11 @@ impl CatalogDb {
     }
 }
 
-fn pack_id(bytes: Vec<u8>) -> Result<PackId> {
+pub(super) fn pack_id(bytes: Vec<u8>) -> Result<PackId> {
     PackId::from_slice(&bytes).ok_or_else(|| Error::bad_value("pack id", &bytes))
 }
 
-fn read_pack(row: &Row<'_>) -> Result<CatalogPack> {
+pub(super) fn read_pack(row: &Row<'_>) -> Result<CatalogPack> {
     let method: Option<String> = row.get(6).during(READING)?;
     let at_ns: Option<i64> = row.get(7).during(READING)?;
     let proof = match (method, at_ns) {

@@ -21,6 +21,8 @@ CREATE TABLE node (
     head_hash BLOB,
     ack_gen INTEGER NOT NULL DEFAULT 0,
     open_session TEXT,
+    -- The segment in which it began.
+    open_seq INTEGER NOT NULL DEFAULT 0,
     written_ns INTEGER NOT NULL DEFAULT 0,
     fenced INTEGER NOT NULL DEFAULT 0,
     forgotten INTEGER NOT NULL DEFAULT 0,
@@ -91,6 +93,7 @@ CREATE TABLE version (
 
 CREATE INDEX version_of_content ON version (content) WHERE content IS NOT NULL;
 -- For whoever writes a node's records of one segment again.
+CREATE INDEX version_begun ON version (from_seq);
 CREATE INDEX version_ended ON version (to_seq) WHERE to_seq IS NOT NULL;
 
 -- A pack, by the first log that named it.
@@ -105,6 +108,19 @@ CREATE TABLE pack (
     proof TEXT,
     proven_ns INTEGER
 ) STRICT;
+
+CREATE INDEX pack_of_segment ON pack (node, seq);
+
+-- Later logs that name it too: a node that goes on under another id, or one that
+-- took over what another had sent.
+CREATE TABLE pack_also (
+    node INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    pack INTEGER NOT NULL,
+    PRIMARY KEY (node, seq, pack)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pack_also_pack ON pack_also (pack);
 
 CREATE TABLE chunk (
     id BLOB NOT NULL,

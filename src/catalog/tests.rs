@@ -11,15 +11,15 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-const STORE: StoreId = StoreId([1; 16]);
-const NODE: NodeId = NodeId([2; 16]);
+pub(super) const STORE: StoreId = StoreId([1; 16]);
+pub(super) const NODE: NodeId = NodeId([2; 16]);
 
-fn content(number: u8) -> Content {
+pub(super) fn content(number: u8) -> Content {
     let piece = Piece { len: u64::from(number) + 1, chunk: Some(ChunkId([number; 32])) };
     Content::new([piece]).expect("a content")
 }
 
-fn file(path: &str, number: u8) -> Record {
+pub(super) fn file(path: &str, number: u8) -> Record {
     let content = content(number);
     Record::File(Box::new(FileRecord {
         root: Name::from_bytes(b"/srv"),
@@ -44,12 +44,12 @@ fn file(path: &str, number: u8) -> Record {
     }))
 }
 
-fn gone(path: &str) -> Record {
+pub(super) fn gone(path: &str) -> Record {
     let (root, path) = (Name::from_bytes(b"/srv"), Name::from_bytes(path.as_bytes()));
     Record::Gone { root, path, content: None, when_ns: 0 }
 }
 
-fn pack(number: u8, chunks: &[u8]) -> Record {
+pub(super) fn pack(number: u8, chunks: &[u8]) -> Record {
     let slot = |(at, id): (usize, &u8)| ChunkSlot {
         id: ChunkId([*id; 32]),
         offset: at as u64 * 100,
@@ -67,7 +67,7 @@ fn pack(number: u8, chunks: &[u8]) -> Record {
     }))
 }
 
-fn apply(db: &mut CatalogDb, seq: u64, records: Vec<Record>) -> Result<Applied> {
+pub(super) fn apply(db: &mut CatalogDb, seq: u64, records: Vec<Record>) -> Result<Applied> {
     let header = SegmentHeader {
         store: STORE,
         node: NODE,
@@ -242,5 +242,115 @@ proptest! {
         let beneath: BTreeMap<_, _> =
             model.into_iter().filter(|(path, _)| path == "a" || path.starts_with("a/")).collect();
         prop_assert_eq!(tree(&db, Point::Now, "a"), beneath);
+        let root = &db.roots(Some(NODE)).expect("roots");
+        for (index, model) in points.iter().enumerate().filter(|_| !root.is_empty()) {
+            let sight = Sight::At(Point::Seq(index as u64 + 1));
+            let names = paged(|after| db.tree_page(&root[0], sight, b"", after, 2));
+            prop_assert_eq!(names, model.keys().cloned().collect::<Vec<_>>());
+        }
+    }
+}
+
+fn dir(path: &str) -> Record {
+    let Record::File(mut record) = file(path, 1) else { unreachable!() };
+    (record.kind, record.content, record.pieces) = ('d', None, vec![]);
+    Record::File(record)
+}
+
+fn name_of(version: &Version) -> String {
+    String::from_utf8(version.record.path_bytes().to_vec()).expect("text")
+}
+
+/// All pages of two, one after the other.
+fn paged(mut next: impl FnMut(Option<&[u8]>) -> Result<Vec<Version>>) -> Vec<String> {
+    let mut names: Vec<String> = vec![];
+    loop {
+        let last = names.last().cloned();
+        let page = next(last.as_deref().map(str::as_bytes)).expect("a page");
+        names.extend(page.iter().map(name_of));
+        if page.len() < 2 {
+            return names;
+        }
+    }
+}
+
+#[test]
+fn pages_are_the_tree_and_backwards_each_directory_comes_behind_what_is_in_it() {
+    let mut db = CatalogDb::temporary(STORE).expect("a copy");
+    let dirs = ["", "a", "a-b", "a/b", "a/b/c", "a0"].map(dir);
+    let files = ["a-b/x", "a/b/c/f", "a/b.f", "a/f", "f"].map(|path| file(path, 2));
+    apply(&mut db, 1, dirs.into_iter().chain(files).collect()).expect("entered");
+    apply(&mut db, 2, vec![gone("a/f"), gone("a/b/c/f"), gone("a/b/c")]).expect("entered");
+    let root = &db.roots(None).expect("roots")[0];
+    let forwards =
+        |sight, under: &str| paged(|after| db.tree_page(root, sight, under.as_bytes(), after, 2));
+    let all = ["", "a", "a-b", "a-b/x", "a/b", "a/b.f", "a0", "f"];
+    assert_eq!(forwards(Sight::At(Point::Now), ""), all);
+    assert_eq!(forwards(Sight::At(Point::Seq(1)), "a/b"), ["a/b", "a/b/c", "a/b/c/f"]);
+    assert_eq!(forwards(Sight::Last, "a"), ["a", "a/b", "a/b.f", "a/b/c", "a/b/c/f", "a/f"]);
+    let backwards = |sight, under: &str| {
+        paged(|before| db.directories_backwards(root, sight, under.as_bytes(), before, 2))
+    };
+    assert_eq!(backwards(Sight::At(Point::Now), ""), ["a0", "a/b", "a-b", "a", ""]);
+    assert_eq!(backwards(Sight::At(Point::Seq(1)), "a"), ["a/b/c", "a/b", "a"]);
+    assert_eq!(backwards(Sight::Last, "a/b"), ["a/b/c", "a/b"]);
+    let totals = |sight| db.tree_totals(root, sight, b"a").expect("asked");
+    assert_eq!(totals(Sight::At(Point::Now)), (1, 3));
+    assert_eq!(totals(Sight::At(Point::Seq(1))), (3, 9));
+    let at = |sight, path: &str| {
+        db.version_at(root, sight, path.as_bytes()).expect("asked").map(|version| version.record)
+    };
+    assert_eq!(at(Sight::At(Point::Now), "a/f"), None);
+    let Record::File(record) = file("a/f", 2) else { unreachable!() };
+    assert_eq!(at(Sight::At(Point::Seq(1)), "a/f"), Some(*record.clone()));
+    assert_eq!(at(Sight::Last, "a/f"), Some(*record));
+    assert_eq!(at(Sight::Last, "g"), None);
+}
+
+#[test]
+fn the_first_name_of_a_file_is_found_among_those_that_were_asked_for() {
+    let mut db = CatalogDb::temporary(STORE).expect("a copy");
+    let linked = |path: &str, link: u64| {
+        let Record::File(mut record) = file(path, 3) else { unreachable!() };
+        record.link = Some(link);
+        record
+    };
+    let names = [("a/z", 7), ("b/x", 7), ("b/y", 8), ("c", 7)];
+    let records = names.map(|(path, link)| Record::File(linked(path, link)));
+    apply(&mut db, 1, records.into()).expect("entered");
+    apply(&mut db, 2, vec![gone("a/z")]).expect("entered");
+    let root = &db.roots(None).expect("roots")[0];
+    let first = |seq, path, link, under: &str| {
+        let sight = Sight::At(Point::Seq(seq));
+        let found = db.first_name(root, sight, &linked(path, link), under.as_bytes());
+        found.expect("asked").as_ref().map(name_of)
+    };
+    assert_eq!(first(1, "c", 7, "").as_deref(), Some("a/z"));
+    assert_eq!(first(2, "c", 7, "").as_deref(), Some("b/x"));
+    assert_eq!(first(2, "c", 7, "c").as_deref(), Some("c"));
+    assert_eq!(first(2, "b/y", 8, "").as_deref(), Some("b/y"));
+    assert_eq!(first(2, "x", 9, ""), None);
+}
+
+#[test]
+fn several_processes_that_make_the_copy_at_once_make_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for round in 0..30 {
+        let path = dir.path().join(format!("{round}.db"));
+        if round % 3 == 1 {
+            std::fs::write(&path, b"no database, and longer than a header of one").expect("damage");
+        }
+        std::thread::scope(|scope| {
+            for node in 0..6 {
+                let path = &path;
+                scope.spawn(move || {
+                    let mut db = CatalogDb::open(path, STORE).expect("a copy");
+                    let node = NodeId([node; 16]);
+                    db.note_checkpoint(node, 1, 1, 1).expect("written");
+                });
+            }
+        });
+        let db = CatalogDb::open(&path, STORE).expect("a copy");
+        assert_eq!(db.nodes().expect("nodes").len(), 6, "round {round}");
     }
 }

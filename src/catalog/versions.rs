@@ -36,7 +36,8 @@ pub struct Version {
     pub record: FileRecord,
 }
 
-const COLUMNS: &str = "p.path, v.from_seq, v.from_ns, v.to_seq, v.to_ns, v.gone, v.expired,
+pub(super) const COLUMNS: &str =
+    "p.path, v.from_seq, v.from_ns, v.to_seq, v.to_ns, v.gone, v.expired,
      v.kind, v.mode, v.uid, v.gid, v.mtime_ns, v.ctime_ns, v.ino, v.generation, v.nlink,
      v.size_bytes, v.xattrs, v.target, v.link, v.rdev, c.content_id, c.pieces, v.chunking";
 
@@ -125,7 +126,7 @@ impl CatalogDb {
         Ok(())
     }
 
-    fn visit(
+    pub(super) fn visit(
         &self,
         sql: &str,
         params: impl Params,
@@ -147,7 +148,7 @@ impl CatalogDb {
 
 /// Paths at and beneath `under` as ranges `[from, to)`: '0' is the byte after '/',
 /// and no path holds a NUL. One range from `a` to `a0` would also take in `a-b`.
-fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     if under.is_empty() {
         return vec![(vec![], vec![0xff; 4097])];
     }
@@ -156,7 +157,7 @@ fn subtree(under: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// The columns as SQLite has them.
-struct Raw {
+pub(super) struct Raw {
     path: Vec<u8>,
     content: Option<Vec<u8>>,
     pieces: Option<Vec<u8>>,
@@ -167,7 +168,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let unsigned = |index| row.get::<_, i64>(index).map(|value| value as u64);
         let maybe =
             |index| row.get::<_, Option<i64>>(index).map(|value| value.map(|value| value as u64));
@@ -212,7 +213,7 @@ impl Raw {
         })
     }
 
-    fn version(self, root: &Name) -> Result<Version> {
+    pub fn version(self, root: &Name) -> Result<Version> {
         let Self { path, content, pieces, xattrs, target, kind, mut version } = self;
         let record = &mut version.record;
         record.root = root.clone();

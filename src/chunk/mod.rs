@@ -29,7 +29,7 @@ pub use index::{
     salvage, scan_forward,
 };
 pub use keys::{Keys, MasterKey, Protection};
-pub use pack::{ChunkSlot, PackBuilder, open_chunk};
+pub use pack::{ChunkSlot, PackBuilder, open_chunk, take_chunk};
 pub(crate) use wire::{put_varint, take_varint};
 
 /// The most plain bytes a chunk may have; also the largest chunk size that can

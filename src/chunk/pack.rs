@@ -166,6 +166,29 @@ pub fn open_chunk(
     Ok(())
 }
 
+/// Replaces `encoded` by one chunk as its encoder left it, which is what
+/// [`PackBuilder::push`] takes, once its plain bytes (left in `plain`) are found
+/// to be what its id says. For a chunk that goes into another pack.
+#[expect(clippy::too_many_arguments, reason = "open_chunk's, and where the other form goes")]
+pub fn take_chunk(
+    protection: &Protection,
+    store: StoreId,
+    pack: PackId,
+    slot: &ChunkSlot,
+    stored: &[u8],
+    decoder: &mut Decoder,
+    plain: &mut Vec<u8>,
+    encoded: &mut Vec<u8>,
+) -> Result<(), Error> {
+    open_chunk(protection, store, pack, slot, stored, decoder, plain)?;
+    encoded.clear();
+    encoded.extend_from_slice(stored);
+    match protection.pack_cipher(store, pack) {
+        None => Ok(()),
+        Some(cipher) => cipher.open(slot.offset, &slot.id, encoded),
+    }
+}
+
 fn open_sealed(
     cipher: &PackCipher,
     slot: &ChunkSlot,

@@ -207,9 +207,15 @@ impl Context {
 
     /// Locks these roots for this run; [`Error::Locked`] names who has one.
     pub fn lock(&self, config: &Config, roots: &[RootRow]) -> Result<Vec<RunLock>, Error> {
+        let paths: Vec<PathBuf> = roots.iter().map(|root| root.path.clone()).collect();
+        self.lock_paths(config, &paths)
+    }
+
+    /// The same by the roots' paths, for whoever has no state DB.
+    pub fn lock_paths(&self, config: &Config, roots: &[PathBuf]) -> Result<Vec<RunLock>, Error> {
         let dir = config.state_dir.join("locks");
         std::fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
-        root_locks(config, roots).iter().map(|path| acquire(path)).collect()
+        lock_files(config, roots).iter().map(|path| acquire(path)).collect()
     }
 }
 
@@ -264,8 +270,13 @@ pub fn acquire_soon(path: &Path) -> Result<RunLock, Error> {
 
 /// The lock files of these roots, in the order in which they are taken.
 pub fn root_locks(config: &Config, roots: &[RootRow]) -> Vec<PathBuf> {
+    let paths: Vec<PathBuf> = roots.iter().map(|root| root.path.clone()).collect();
+    lock_files(config, &paths)
+}
+
+fn lock_files(config: &Config, roots: &[PathBuf]) -> Vec<PathBuf> {
     let dir = config.state_dir.join("locks");
-    let mut names: Vec<String> = roots.iter().map(|root| lock_name(&root.path)).collect();
+    let mut names: Vec<String> = roots.iter().map(|root| lock_name(root)).collect();
     names.sort_unstable();
     names.dedup();
     names.iter().map(|name| dir.join(name)).collect()
@@ -336,9 +347,7 @@ fn existing_state(config: &Config) -> Result<PathBuf, Error> {
     let path = state_file(&config.state_dir);
     match path.symlink_metadata() {
         Ok(_) => Ok(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::NotInitialised(format!("there is no state DB {}", escaped_path(&path))))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::StateLost(path)),
         Err(error) => Err(Error::io("look at", &path)(error)),
     }
 }

@@ -16,6 +16,9 @@ pub enum Error {
     /// No configuration, no state DB, or a root that `init` never recorded.
     #[error("not initialised: {0}")]
     NotInitialised(String),
+    /// There is a configuration, so there was a state DB.
+    #[error("there is no state DB {}", escaped_path(.0))]
+    StateLost(PathBuf),
     #[error("another run is at work: {by}")]
     Locked { by: String },
     #[error("interrupted")]
@@ -28,6 +31,11 @@ pub enum Error {
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// Of one file that was asked for.
+    #[error("{} cannot be read whole", escaped_path(path))]
+    NotWhole { path: PathBuf, source: Box<crate::site::fetch::FileError> },
+    #[error(transparent)]
+    Export(#[from] crate::export::Error),
     #[error("the configuration has {} error(s)\n{}", .0.len(), listed(.0))]
     Config(Vec<ConfigError>),
     #[error("the policy has {} error(s)\n{}", .0.len(), listed(.0))]
@@ -49,7 +57,23 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] crate::verify::Error),
     #[error(transparent)]
+    Restore(#[from] crate::restore::Error),
+    #[error(transparent)]
+    Collect(#[from] crate::gc::Error),
+    #[error(transparent)]
     Scan(#[from] crate::scan::Error),
+    #[error(transparent)]
+    Logs(#[from] crate::site::logs::Error),
+    #[error(transparent)]
+    LocalCatalog(#[from] crate::catalog::Error),
+    #[error(transparent)]
+    Selection(#[from] crate::site::selection::Error),
+    #[error(transparent)]
+    Rebuild(crate::rebuild::Error),
+    #[error(transparent)]
+    Snapshot(crate::site::snapshots::Error),
+    #[error(transparent)]
+    Nodes(crate::site::nodes::Error),
     #[error(transparent)]
     Guard(#[from] crate::site::GuardError),
     #[error(transparent)]
@@ -67,6 +91,48 @@ impl Error {
 
     pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Refused { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl From<crate::rebuild::Error> for Error {
+    fn from(error: crate::rebuild::Error) -> Self {
+        use crate::rebuild::Error as Rebuild;
+        match error {
+            Rebuild::State(error) => error.into(),
+            Rebuild::Store(error) => error.into(),
+            Rebuild::Local(error) => error.into(),
+            Rebuild::Log(error) => Self::Tier(error.into()),
+            Rebuild::Logs(error) if !error.is_damage() => error.into(),
+            Rebuild::Stopped => Self::Interrupted,
+            other => Self::Rebuild(other),
+        }
+    }
+}
+
+impl From<crate::site::snapshots::Error> for Error {
+    fn from(error: crate::site::snapshots::Error) -> Self {
+        use crate::site::snapshots::Error as Snapshot;
+        match error {
+            Snapshot::State(error) => error.into(),
+            Snapshot::Store(error) => error.into(),
+            Snapshot::Log(error) => Self::Tier(error.into()),
+            Snapshot::Logs(error) => error.into(),
+            Snapshot::Local(error) => error.into(),
+            other => Self::Snapshot(other),
+        }
+    }
+}
+
+impl From<crate::site::nodes::Error> for Error {
+    fn from(error: crate::site::nodes::Error) -> Self {
+        use crate::site::nodes::Error as Nodes;
+        match error {
+            Nodes::Store(error) => error.into(),
+            Nodes::Logs(error) => error.into(),
+            Nodes::Local(error) => error.into(),
+            Nodes::Log(error) => Self::Tier(error.into()),
+            other => Self::Nodes(other),
+        }
     }
 }
 

@@ -177,8 +177,12 @@ fn exit_of(context: &Context, failed: u64) -> u8 {
 
 /// Directories of our own, which no scan enters.
 pub fn own_places(config: &Config) -> Vec<PathBuf> {
-    let store = config.store.url.strip_prefix("file://").map(PathBuf::from);
-    store.into_iter().chain([config.state_dir.clone()]).collect()
+    store_dir(&config.store.url).into_iter().chain([config.state_dir.clone()]).collect()
+}
+
+/// The directory of a store that is one.
+pub fn store_dir(url: &str) -> Option<PathBuf> {
+    url.strip_prefix("file://").map(PathBuf::from)
 }
 
 fn tell(context: &Context, place: &Place, stats: &RunStats, parts: Parts) -> Result<(), Error> {

@@ -23,7 +23,10 @@ mod output;
 mod programs;
 pub mod progress;
 pub mod report;
+pub mod restoring;
+pub mod selection;
 pub mod table;
+mod underneath;
 
 use args::Cli;
 use clap::Parser;

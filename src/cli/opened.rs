@@ -8,6 +8,8 @@
 use super::context::{self, Context};
 use super::error::Error;
 use super::key_file;
+use super::report;
+use crate::catalog::CatalogDb;
 use crate::chunk::{Chunking, Protection};
 use crate::config::Config;
 use crate::errand::Errand;
@@ -64,28 +66,47 @@ pub fn with_site<T>(
         custody: &Leases,
         guard: guard.as_mut().map(|guard| guard as &mut dyn Guard),
     };
-    work(&mut site)
+    let done = work(&mut site);
+    if let Err(error) = &done
+        && report::is_damaged_copy(error)
+        && let Err(error) = CatalogDb::discard(&site.catalog_path())
+    {
+        tracing::warn!("the damaged copy of the catalog stays: {error}");
+    }
+    done
+}
+
+/// Where a store is, on a machine that may know nothing else of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StorePlace<'a> {
+    pub url: &'a str,
+    pub key: Option<&'a Path>,
+    /// Of an S3 store; what is not given is the configuration's, if that is of the
+    /// same store, or the AWS chain's.
+    pub endpoint: Option<&'a str>,
+    pub region: Option<&'a str>,
+    pub path_style: bool,
 }
 
 /// A site for what only reads the store, such as a restore: that of the
-/// configuration, whether or not its state DB is still there, or that of `url` on a
+/// configuration, whether or not its state DB is still there, or that of `place` on a
 /// machine that may know nothing else. No root is locked. Without a state DB of this
 /// server an empty one is made for this run.
 pub fn with_reading_site<T>(
     context: &Context,
-    url: Option<&str>,
-    key: Option<&Path>,
+    place: Option<StorePlace<'_>>,
     work: impl FnOnce(&mut Site<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let Some(url) = url else {
+    let Some(place) = place else {
         let config = context.config()?;
         if context::state_file(&config.state_dir).try_exists().unwrap_or(true) {
             return with_site(context, &config, &[], Catalog::Untouched, work);
         }
         let key = config.encryption.as_ref().map(|section| section.key_file.as_path());
-        return with_reading_site(context, Some(&config.store.url), key, work);
+        let place = StorePlace { url: &config.store.url, key, ..StorePlace::default() };
+        return with_reading_site(context, Some(place), work);
     };
-    with_store(context, url, key, |store, protection, store_id| {
+    with_store(context, place, |store, protection, store_id| {
         let dir = tempfile::tempdir().map_err(Error::io("make", &std::env::temp_dir()))?;
         let state_path = context::state_file(dir.path());
         let node_id = NodeId::fresh();
@@ -135,17 +156,19 @@ pub fn with_ground<T>(
 /// A store alone, named by URL, on a machine that may know nothing else of it.
 pub fn with_store<T>(
     context: &Context,
-    url: &str,
-    key: Option<&Path>,
+    place: StorePlace<'_>,
     work: impl FnOnce(&dyn Store, &Protection, StoreId) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let options = match context.config() {
-        Ok(config) if config.store.url == url => context.store_options(&config.store),
-        _ => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(url) },
+    let mut options = match context.config() {
+        Ok(config) if config.store.url == place.url => context.store_options(&config.store),
+        _ => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
     };
+    options.endpoint = place.endpoint.map(str::to_owned).or(options.endpoint);
+    options.region = place.region.map(str::to_owned).or(options.region);
+    options.path_style = place.path_style.then_some(true).or(options.path_style);
     let store = store::open(&options)?;
     let descriptor = descriptor(&*store)?;
-    let master = key.map(key_file::read).transpose()?;
+    let master = place.key.map(key_file::read).transpose()?;
     let protection = descriptor.protection(master.as_ref())?;
     work(&*store, &protection, descriptor.store_id)
 }

@@ -61,6 +61,22 @@ impl Output {
         if null { self.terminated(name, 0) } else { self.terminated(&self.shown(name), b'\n') }
     }
 
+    /// Bytes as they are, for a command whose output is a file.
+    pub fn raw(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.locked().write_all(bytes).map_err(Error::Output)
+    }
+
+    /// So many zeros.
+    pub fn zeros(&self, mut count: u64) -> Result<(), Error> {
+        let some = [0; 64 << 10];
+        while count > 0 {
+            let now = count.min(some.len() as u64);
+            self.raw(&some[..now as usize])?;
+            count -= now;
+        }
+        Ok(())
+    }
+
     /// One JSON object on a line of its own, unless the output is text.
     pub fn record(&self, value: &impl Serialize) -> Result<(), Error> {
         if !self.json {

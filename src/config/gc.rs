@@ -9,8 +9,16 @@ use crate::document::Section;
 use crate::units::format_duration_exact;
 use std::time::Duration;
 
-const KEYS: [&str; 7] =
-    ["grace", "backup_retention", "settle", "min_age", "max_share", "repack_below", "repack_cold"];
+const KEYS: [&str; 8] = [
+    "grace",
+    "backup_retention",
+    "settle",
+    "min_age",
+    "max_share",
+    "repack_below",
+    "repack_cold",
+    "only_here",
+];
 /// Objects that a running upload has put and not yet named in its log are told
 /// from left-over ones by their age alone.
 const LEAST_AGE: Duration = Duration::from_secs(3600);
@@ -34,6 +42,9 @@ pub struct GcSection {
     /// Whether packs in storage classes with a minimum duration are rewritten,
     /// too: their old bytes are paid for to the end of it.
     pub repack_cold: bool,
+    /// No other server of this store collects. Asked for where the store cannot tell
+    /// two collectors apart.
+    pub only_here: bool,
 }
 
 impl Default for GcSection {
@@ -47,6 +58,7 @@ impl Default for GcSection {
             max_share_pct: 30.0,
             repack_below_pct: 40.0,
             repack_cold: false,
+            only_here: false,
         }
     }
 }
@@ -72,6 +84,7 @@ pub(super) fn read(top: &Section<'_, '_>) -> GcSection {
         max_share_pct: section.percent("max_share").unwrap_or(default.max_share_pct),
         repack_below_pct: section.percent("repack_below").unwrap_or(default.repack_below_pct),
         repack_cold: section.flag("repack_cold").unwrap_or(default.repack_cold),
+        only_here: section.flag("only_here").unwrap_or(default.only_here),
     }
 }
 

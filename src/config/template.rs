@@ -46,11 +46,15 @@ const GC: &str = r#"# What `hsm gc` keeps and when it stops. How many versions o
 # min_age = "24h"
 # A run that would delete more of the store than this asks first.
 # max_share = "30%"
-# Packs with a smaller share in use are rewritten; "0%" rewrites none. Those in
+# Packs with a smaller share in use are rewritten, and of the others the emptiest
+# until a tenth of all is dead at most; "0%" rewrites none. Those in
 # storage classes with a minimum duration are rewritten only on request: their old
 # bytes are paid for to its end.
 # repack_below = "40%"
 # repack_cold = false
+# Where a store cannot refuse to replace an object (hsm doctor tells), two collectors
+# could not be told apart: say that this is the only server which runs hsm gc.
+# only_here = false
 
 "#;
 

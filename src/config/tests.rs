@@ -74,6 +74,7 @@ min_age = "1h"
 max_share = "12.5%"
 repack_below = "0%"
 repack_cold = true
+only_here = true
 "#;
     let config = Config::parse("c.toml", text).expect("a good config");
     let want = Config {
@@ -103,6 +104,7 @@ repack_cold = true
             max_share_pct: 12.5,
             repack_below_pct: 0.0,
             repack_cold: true,
+            only_here: true,
         },
         policy_dir: "/pol".into(),
     };

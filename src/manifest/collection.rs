@@ -1,5 +1,5 @@
 //! What collectors and writers tell each other: which packs a garbage collection
-//! condemned, and which of them it deleted in the end.
+//! condemned, and which of them it gave up in the end.
 //!
 //! Both are small JSON objects that hold pack ids and nothing of the files, so they
 //! need no key to be read. A plan is never changed; its end is an object of its own.
@@ -24,7 +24,7 @@ pub struct Collection {
     /// Counted up from 1.
     pub generation: u64,
     pub written_ns: i64,
-    /// Packs that no log referred to.
+    /// Packs of which nothing was needed, or nothing that is not elsewhere.
     pub packs: Vec<PackId>,
 }
 
@@ -35,8 +35,8 @@ pub struct Collected {
     pub node: NodeId,
     pub generation: u64,
     pub written_ns: i64,
-    /// Of the plan's packs, those that are no more. The others are as good as
-    /// any.
+    /// Of the plan's packs, those that are given up: they are deleted from now on, by
+    /// anybody. The others are as good as any.
     pub deleted: Vec<PackId>,
 }
 

@@ -5,6 +5,7 @@
 //! packs/<2 hex>/<pack id>                     the last two digits of the id
 //! nodes/<node id>/log/<sequence, 16 hex>
 //! nodes/<node id>/checkpoint/<up to, 16 hex>-<part, 8 hex>
+//! nodes/<node id>/damaged/<sequence, 16 hex>      out of the log's way
 //! ```
 //!
 //! Numbers are padded, so that a listing in key order is a listing in sequence.
@@ -56,6 +57,11 @@ pub fn parse_pack_key(key: &str) -> Option<PackId> {
     (pack_key(pack) == key).then_some(pack)
 }
 
+/// Prefix of all that is of one node.
+pub fn node_prefix(node: NodeId) -> String {
+    format!("{NODES}{node}/")
+}
+
 /// Prefix of a node's segments.
 pub fn log_prefix(node: NodeId) -> String {
     format!("{NODES}{node}/log/")
@@ -65,11 +71,21 @@ pub fn segment_key(node: NodeId, seq: u64) -> String {
     format!("{NODES}{node}/log/{seq:016x}")
 }
 
+/// Where a segment is kept that was damaged when its log was ended.
+pub fn damaged_key(node: NodeId, seq: u64) -> String {
+    format!("{NODES}{node}/damaged/{seq:016x}")
+}
+
 /// The node and sequence number that `key` names; `None` for any other object.
 pub fn parse_segment_key(key: &str) -> Option<(NodeId, u64)> {
     let (node, seq) = key.strip_prefix(NODES)?.split_once("/log/")?;
     let (node, seq) = (node.parse().ok()?, u64::from_str_radix(seq, 16).ok()?);
     (segment_key(node, seq) == key).then_some((node, seq))
+}
+
+/// Prefix of a node's checkpoints.
+pub fn checkpoint_prefix(node: NodeId) -> String {
+    format!("{NODES}{node}/checkpoint/")
 }
 
 /// One part of the checkpoint that replaces a node's segments up to `upto`.

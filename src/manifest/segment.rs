@@ -89,7 +89,12 @@ pub fn decode_segment(
     object: &[u8],
     protection: &Protection,
 ) -> Result<(SegmentHeader, Vec<Record>), Error> {
-    SEGMENT.decode(object, protection)
+    let (header, records): (_, Vec<Record>) = SEGMENT.decode(object, protection)?;
+    if records.iter().any(|record| matches!(record, Record::At { .. })) {
+        let why = "a record of type \"at\" belongs into a checkpoint".to_owned();
+        return Err(Error::Malformed { what: SEGMENT.what, why });
+    }
+    Ok((header, records))
 }
 
 /// SHA-256 of the whole object, as it lies in the store.

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Enough of the holder's text for a message.
 const HOLDER_BYTES: usize = 256;
@@ -60,6 +61,59 @@ impl RunLock {
             Err(Errno::WOULDBLOCK) => Err(LockError::Held { by: holder_of(&file) }),
             Err(errno) => Err(io(errno.into())),
         }
+    }
+}
+
+/// Any number of users of a file, or one who makes it anew.
+#[derive(Debug)]
+pub struct UseLock(File);
+
+/// Between two attempts to be alone.
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl UseLock {
+    /// As one of several users; waits for who is making the file.
+    pub fn shared(path: &Path) -> io::Result<Self> {
+        let lock = Self::open(path)?;
+        lock.share()?;
+        Ok(lock)
+    }
+
+    /// Alone. [`io::ErrorKind::WouldBlock`] if others use the file all the time.
+    pub fn alone(path: &Path, patience: Duration) -> io::Result<Self> {
+        let lock = Self::open(path)?;
+        let mut left = patience;
+        loop {
+            match rustix::fs::flock(&lock.0, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if !left.is_zero() => {
+                    std::thread::sleep(PAUSE);
+                    left = left.saturating_sub(PAUSE);
+                }
+                Err(Errno::INTR) => {}
+                other => return other.map(|()| lock).map_err(io::Error::from),
+            }
+        }
+    }
+
+    /// Lets other users in.
+    pub fn share(&self) -> io::Result<()> {
+        loop {
+            match rustix::fs::flock(&self.0, FlockOperation::LockShared) {
+                Err(Errno::INTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?)))
+    }
+}
+
+impl Drop for UseLock {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
     }
 }
 
@@ -119,5 +173,19 @@ mod tests {
         assert!(error.to_string().ends_with("no/lock"), "{error}");
         std::os::unix::fs::symlink("elsewhere", dir.path().join("l")).expect("symlink");
         assert!(matches!(RunLock::acquire(&dir.path().join("l"), "x"), Err(LockError::Io { .. })));
+    }
+
+    #[test]
+    fn nobody_makes_a_file_anew_that_another_uses() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("lock");
+        let one = UseLock::shared(&path).expect("shared");
+        let another = UseLock::shared(&path).expect("shared");
+        let refused = UseLock::alone(&path, Duration::ZERO).expect_err("they use it");
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop((one, another));
+        let alone = UseLock::alone(&path, Duration::ZERO).expect("nobody does");
+        alone.share().expect("shared");
+        UseLock::shared(&path).expect("shared again");
     }
 }

@@ -6,6 +6,9 @@
 use std::io;
 use std::os::fd::AsFd;
 
+/// Free space that a recall or a restore leaves to everybody else.
+pub const RESERVE_BYTES: u64 = 64 << 20;
+
 /// Space of the file system a descriptor is on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FreeSpace {

@@ -7,12 +7,12 @@
 //! that two names reach is taken once.
 
 use super::target::{self, Named, Opened, Opening, Target};
-use super::{Error, FileError, Options, RecallStats, Tell, content_of, error::RESERVE_BYTES};
+use super::{Error, FileError, Options, RecallStats, Tell, content_of};
 use crate::ids::FileIdent;
 use crate::manifest::Content;
 use crate::os::blocks;
 use crate::os::relpath::RelPath;
-use crate::os::space::FreeSpace;
+use crate::os::space::{FreeSpace, RESERVE_BYTES};
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
 use crate::site::{Catalog, Held, Site, fetch};

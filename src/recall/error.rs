@@ -2,14 +2,12 @@
 //! program sees that opened the file and was refused.
 
 use crate::ids::{ChunkId, ContentId};
+use crate::os::space::RESERVE_BYTES;
 use crate::site::{GuardError, catalog, fetch};
 use crate::units::format_size;
 use crate::{chunk, state, store, stub};
 use std::io;
 use std::path::PathBuf;
-
-/// Free space that a recall leaves to everybody else.
-pub(super) const RESERVE_BYTES: u64 = 64 << 20;
 
 /// What stops a recall as a whole.
 #[derive(Debug, thiserror::Error)]

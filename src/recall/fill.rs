@@ -5,11 +5,10 @@
 //! reading only. The descriptor that wrote is closed before the answer: a
 //! program that is executed would else be "busy".
 
-use super::error::RESERVE_BYTES;
 use super::target::{Look, is_half_way, is_vouched, look, restore_mtime};
 use super::{FileError, content_of, residue};
 use crate::os::quota::{self, Room};
-use crate::os::space::FreeSpace;
+use crate::os::space::{FreeSpace, RESERVE_BYTES};
 use crate::os::stat::{Stat, statx_fd};
 use crate::site::{Catalog, Site, fetch};
 use crate::state::ManagedRow;

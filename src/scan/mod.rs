@@ -45,6 +45,8 @@ pub struct Options {
     pub threads: usize,
     /// Only this directory and what is beneath it.
     pub under: Option<RelPath>,
+    /// Not even what is in the directories beneath it. Never complete.
+    pub alone: bool,
     /// Files and directories to pass over wherever they are met, such as the
     /// state directory and a store inside the root.
     pub skip: Vec<PathBuf>,

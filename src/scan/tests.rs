@@ -165,6 +165,11 @@ fn only_what_was_asked_for_is_read() {
     assert_eq!(heard.paths(), expected);
     assert_eq!(stats.directories, 2);
 
+    let under = Some(RelPath::new("d001").expect("a path"));
+    let (heard, stats) = scan(&dir, &Options { under, alone: true, ..Options::default() });
+    assert_eq!(heard.paths(), expected[..3]);
+    assert_eq!((stats.directories, stats.complete), (1, false));
+
     let root = RootDir::open(dir.path()).expect("open");
     let under = Some(RelPath::new("none").expect("a path"));
     let options = Options { under, ..Options::default() };

@@ -48,6 +48,7 @@ pub fn run(
     let walk = Walk {
         lister: Lister { root, root_dev, skip: &skip },
         queue: Queue::new(start),
+        alone: options.alone,
         tally: Mutex::new(Stats::default()),
         monitor,
         stop,
@@ -58,7 +59,7 @@ pub fn run(
     heard?;
     check_root(root)?;
     let mut stats = walk.tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    stats.complete = stats.errors == 0 && !stats.stopped;
+    stats.complete = stats.errors == 0 && !stats.stopped && !options.alone;
     Ok(stats)
 }
 
@@ -96,6 +97,8 @@ fn own_places(paths: &[PathBuf]) -> Vec<(u64, u64)> {
 struct Walk<'a> {
     lister: Lister<'a>,
     queue: Queue,
+    /// Nothing is queued.
+    alone: bool,
     tally: Mutex<Stats>,
     monitor: &'a dyn Monitor,
     stop: &'a Stop,
@@ -182,6 +185,7 @@ impl Hearer for Worker<'_> {
         let mut here = Stats { directories: batch.first.into(), ..Stats::default() };
         for entry in &batch.entries {
             match entry.stat.kind {
+                FileKind::Dir if self.walk.alone => {}
                 FileKind::Dir => self.found.push(batch.path.join(&entry.name)),
                 FileKind::File => {
                     here.files += 1;

@@ -18,6 +18,11 @@ pub use super::logs::Error;
 pub struct Catalog(Option<CatalogDb>);
 
 impl Catalog {
+    /// Of a copy that is up to date.
+    pub fn of(db: CatalogDb) -> Self {
+        Self(Some(db))
+    }
+
     /// The chunk list of a content.
     pub fn content(&mut self, site: &Site<'_>, id: ContentId) -> Result<Option<Content>, Error> {
         Ok(self.db(site)?.content(id)?)

@@ -9,13 +9,16 @@
 //! look for garbage collection plans ([`CatalogLog::look`]), so that a collector
 //! which does not see the session has written its plan where the session sees it. A
 //! segment acknowledges the plans seen before it was put together; whoever refers to
-//! chunks asks for lasting ones after the look. docs/FORMATS.md has the protocol.
+//! chunks asks for lasting ones after the look. What a plan condemns and this node
+//! alone knows that it needs is carried into new packs before the plan is
+//! acknowledged. docs/FORMATS.md has the protocol.
 
+use super::plans::Plans;
 use super::weight::overflow;
-use super::{Site, segment_key};
+use super::{Site, carry, segment_key};
 use crate::chunk::Protection;
 use crate::fault;
-use crate::ids::{NodeId, StoreId};
+use crate::ids::{NodeId, PackId, StoreId};
 use crate::manifest::{
     self, Collected, Collection, Record, SegmentHeader, encode_segment, keys, segment_hash,
 };
@@ -49,7 +52,6 @@ pub struct CatalogLog {
     node_id: NodeId,
     session: String,
     begun: bool,
-    conditional_create: bool,
     next_seq: u64,
     prev: Option<[u8; 32]>,
     ack_gen: u64,
@@ -71,7 +73,6 @@ impl CatalogLog {
             node_id: site.node_id,
             session: new_session(),
             begun: false,
-            conditional_create: site.capabilities.conditional_create,
             next_seq: head.next_seq,
             prev: head.prev,
             ack_gen: site.state.last_acknowledged()?,
@@ -92,18 +93,29 @@ impl CatalogLog {
     }
 
     /// The last segment of the run.
-    pub fn close(&mut self, site: &Site<'_>) -> Result<Appended, Error> {
+    pub fn close(&mut self, site: &mut Site<'_>) -> Result<Appended, Error> {
         self.begun = false;
-        self.append(site, &[Record::Close { session: self.session.clone() }])
+        let closed = self.append(site, &[Record::Close { session: self.session.clone() }])?;
+        site.state.end_session()?;
+        Ok(closed)
     }
 
     /// Looks for plans and ends of garbage collections. What is condemned is so in
     /// the state DB on return. True if there is a plan that the log has not
     /// acknowledged: the caller writes what it has to say against it, if anything,
-    /// and then calls [`Self::acknowledge`].
+    /// and then calls [`Self::acknowledge`]. What the log does not have yet and lies
+    /// in condemned packs alone is in packs of this node then, which
+    /// [`StateDb::uncatalogued_packs`](state::StateDb::uncatalogued_packs) tells.
     pub fn look(&mut self, site: &mut Site<'_>) -> Result<bool, Error> {
         look(site)?;
-        Ok(site.state.last_collection()? > self.ack_gen)
+        if site.state.last_collection()? <= self.ack_gen {
+            return Ok(false);
+        }
+        if site.state.any_condemned()? {
+            let pending = site.state.pending_contents()?;
+            carry::rescue(site, &pending)?;
+        }
+        Ok(true)
     }
 
     /// From the next segment on the log acknowledges every plan that was seen.
@@ -125,8 +137,9 @@ impl CatalogLog {
             session: self.session.clone(),
             written_ns: site.clock.now_ns(),
         };
-        let hash =
-            put_segment(site.store, site.protection, &header, records, self.conditional_create)?;
+        // A store that cannot refuse by itself is asked before: a log that another
+        // node has ended must not be written on.
+        let hash = put_segment(site.store, site.protection, &header, records, true)?;
         fault::point("upload.segment-put");
         let appended = Appended { seq: self.next_seq, hash };
         self.next_seq += 1;
@@ -171,8 +184,27 @@ pub fn write_records(site: &mut Site<'_>, records: &[Record]) -> Result<(), Erro
     log.look(site)?;
     log.acknowledge(site)?;
     append_all(site, &mut log, records)?;
+    name_packs(site, &mut log)?;
     let closed = log.close(site)?;
     note(site, closed)
+}
+
+/// Names in the log what this node has put and no segment names yet; returns how
+/// many packs.
+pub fn name_packs(site: &mut Site<'_>, log: &mut CatalogLog) -> Result<usize, Error> {
+    let rows = site.state.uncatalogued_packs()?;
+    let packs: Vec<PackId> = rows.into_iter().map(|row| row.id).collect();
+    let records = site.pack_records(&packs)?;
+    let mut rest = &records[..];
+    while !rest.is_empty() {
+        let (first, later) = rest.split_at(overflow(rest).unwrap_or(rest.len()));
+        let appended = log.append(site, first)?;
+        // All of them with the last: one that is named twice is named once.
+        let named = if later.is_empty() { &packs[..] } else { &[] };
+        site.state.note_packs(appended.seq, appended.hash, named, site.clock.now_ns())?;
+        rest = later;
+    }
+    Ok(packs.len())
 }
 
 /// Appends records that refer to no chunk, in as many segments as they need.
@@ -200,33 +232,52 @@ pub fn note(site: &mut Site<'_>, appended: Appended) -> Result<(), Error> {
 /// Takes note of every plan, and of every end of a collection, that this node has
 /// not seen.
 pub fn look(site: &mut Site<'_>) -> Result<(), Error> {
-    let (mut plans, mut ends) = (vec![], vec![]);
-    site.store.list(keys::COLLECTIONS, None, &mut |object| match keys::parse_collection_key(
-        object.key.as_str(),
-    ) {
-        Some((generation, false)) => plans.push((generation, object.key)),
-        Some((generation, true)) => ends.push((generation, object.key)),
-        None => {}
-    })?;
-    let seen = site.state.last_collection()?;
-    for (generation, key) in plans {
-        let ended = ends.iter().any(|(of, _)| *of == generation);
-        if generation > seen && !ended {
-            let plan = Collection::decode(&site.store.get(&key, None)?)
-                .map_err(|source| plan_error(&key, source))?;
-            site.state.condemn(generation, &plan.packs)?;
-        }
+    let plans = Plans::list(site.store)?;
+    let news = plans.news(&mut |generation| site.state.collection_ended(generation))?;
+    for generation in news.condemn {
+        let plan = read_plan(site, generation)?;
+        site.state.condemn(generation, &plan.packs)?;
     }
-    for (generation, key) in ends {
-        if !site.state.collection_ended(generation)? {
-            let end = Collected::decode(&site.store.get(&key, None)?)
-                .map_err(|source| plan_error(&key, source))?;
-            site.state.end_collection(generation, &end.deleted)?;
-        }
+    for generation in news.end {
+        let end = read_end(site, generation)?;
+        site.state.end_collection(generation, &end.deleted)?;
     }
     Ok(())
 }
 
-fn plan_error(key: &Key, source: manifest::Error) -> Error {
-    Error::Plan { key: key.to_string(), source }
+/// The plan of a collection.
+pub fn read_plan(site: &Site<'_>, generation: u64) -> Result<Collection, Error> {
+    let key = collection_key(generation);
+    let plan = Collection::decode(&site.store.get(&key, None)?);
+    plan.and_then(|plan| match (plan.store, plan.generation) == (site.store_id, generation) {
+        true => Ok(plan),
+        false => Err(foreign()),
+    })
+    .map_err(|source| Error::Plan { key: key.to_string(), source })
+}
+
+/// What a collection deleted.
+pub fn read_end(site: &Site<'_>, generation: u64) -> Result<Collected, Error> {
+    let key = collected_key(generation);
+    let end = Collected::decode(&site.store.get(&key, None)?);
+    end.and_then(|end| match (end.store, end.generation) == (site.store_id, generation) {
+        true => Ok(end),
+        false => Err(foreign()),
+    })
+    .map_err(|source| Error::Plan { key: key.to_string(), source })
+}
+
+fn foreign() -> manifest::Error {
+    let why = "it is not what its name says".to_owned();
+    manifest::Error::Malformed { what: "garbage collection", why }
+}
+
+/// The object that holds a plan.
+pub fn collection_key(generation: u64) -> Key {
+    Key::new(keys::collection_key(generation)).expect("the layout's own keys are valid")
+}
+
+/// The object that holds the end of a plan.
+pub fn collected_key(generation: u64) -> Key {
+    Key::new(keys::collected_key(generation)).expect("the layout's own keys are valid")
 }

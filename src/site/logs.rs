@@ -9,13 +9,15 @@
 //! The order matters to whoever collects garbage: the logs are listed once, and what
 //! is read is at least what that listing showed.
 
+mod faults;
+mod start;
+
+pub use faults::{Fault, faults, missing};
+
 use crate::catalog::{self, CatalogDb};
 use crate::chunk::Protection;
 use crate::ids::{NodeId, StoreId};
-use crate::manifest::{
-    self, Chain, CheckpointHeader, Collected, Record, decode_checkpoint, decode_segment, keys,
-    segment_hash,
-};
+use crate::manifest::{self, Chain, Collected, Record, decode_segment, keys, segment_hash};
 use crate::monitor::Stop;
 use crate::store::{self, Key, Store};
 use bytes::Bytes;
@@ -45,6 +47,27 @@ pub enum Error {
     Shrunk { node: NodeId, known: u64, found: u64 },
     #[error("reading the catalog was stopped")]
     Stopped,
+}
+
+impl Error {
+    /// The log itself is not whole; to ask again does not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Segment { .. } | Self::Checkpoint { .. } => true,
+            Self::Missing { .. } | Self::Shrunk { .. } => true,
+            Self::Store(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// The last segment before what is damaged, where the error names a place.
+    pub fn good_until(&self) -> Option<u64> {
+        match self {
+            Self::Segment { key, .. } => Some(keys::parse_segment_key(key)?.1.saturating_sub(1)),
+            Self::Missing { seq, .. } => Some(seq.saturating_sub(1)),
+            _ => None,
+        }
+    }
 }
 
 /// What was entered.
@@ -78,9 +101,32 @@ pub fn sync(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<Synced, Error> {
     let mut synced = Synced::default();
     for (node, listed) in list(reader.store)? {
         synced.nodes += 1;
-        synced.segments += log(reader, db, node, &listed, None)?;
+        synced.segments += match log(reader, db, node, &listed, None) {
+            // Put while a directory was being read, a segment may be passed over and
+            // a later one seen: a new listing has both.
+            Err(Error::Missing { .. }) => sync_node(reader, db, node, None)?,
+            done => done?,
+        };
     }
     Ok(synced)
+}
+
+/// As [`sync`], but a log that is damaged is entered as far as it can be read, and
+/// keeps no other from being entered. Returns what is wrong with which.
+pub fn sync_what_can_be_read(
+    reader: &Reader<'_>,
+    db: &mut CatalogDb,
+) -> Result<Vec<(NodeId, Error)>, Error> {
+    collections(reader, db)?;
+    let mut damaged = vec![];
+    for (node, listed) in list(reader.store)? {
+        match log(reader, db, node, &listed, None) {
+            Ok(_) => {}
+            Err(error) if error.is_damage() => damaged.push((node, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damaged)
 }
 
 /// Enters one node's log up to and with the segment `until` (all without one).
@@ -90,7 +136,7 @@ pub fn sync_node(
     node: NodeId,
     until: Option<u64>,
 ) -> Result<u64, Error> {
-    match list(reader.store)?.remove(&node) {
+    match list_below(reader.store, &keys::node_prefix(node))?.remove(&node) {
         Some(listed) => log(reader, db, node, &listed, until),
         None => Ok(0),
     }
@@ -102,8 +148,12 @@ pub fn nodes(store: &dyn Store) -> Result<Vec<NodeId>, Error> {
 }
 
 fn list(store: &dyn Store) -> Result<BTreeMap<NodeId, Listed>, Error> {
+    list_below(store, keys::NODES)
+}
+
+fn list_below(store: &dyn Store, prefix: &str) -> Result<BTreeMap<NodeId, Listed>, Error> {
     let mut found: BTreeMap<NodeId, Listed> = BTreeMap::new();
-    store.list(keys::NODES, None, &mut |object| {
+    store.list(prefix, None, &mut |object| {
         let key = object.key.as_str();
         if let Some((node, seq)) = keys::parse_segment_key(key) {
             found.entry(node).or_default().segments.push((seq, object.size_bytes));
@@ -132,6 +182,11 @@ fn collections(reader: &Reader<'_>, db: &mut CatalogDb) -> Result<(), Error> {
     Ok(())
 }
 
+/// Enters one log. Other processes enter it, too, perhaps by a newer listing, and a
+/// checkpoint may take the place of segments that were listed: where that shows, it
+/// goes on from where the copy is then, by a listing of its own. And a log may have
+/// lost its end and been continued by its owner, or ended by a fence: what the copy
+/// knows of the end that is lost is given up, if the log is whole as it is.
 fn log(
     reader: &Reader<'_>,
     db: &mut CatalogDb,
@@ -139,14 +194,97 @@ fn log(
     listed: &Listed,
     until: Option<u64>,
 ) -> Result<u64, Error> {
-    let known = db.node(node)?;
-    let mut head = known.as_ref().and_then(|row| Some((row.head_seq, row.head_hash?)));
-    if head.is_none() {
-        head = newest_checkpoint(reader, db, node, listed, until)?;
+    let mut known = head_of(db, node)?;
+    let mut fresh: Option<Listed> = None;
+    let mut read_anew = false;
+    loop {
+        let listed = fresh.as_ref().unwrap_or(listed);
+        let error = match log_as_listed(reader, db, node, listed, until) {
+            Err(error) if !read_anew && is_other_history(reader, node, listed, known, &error)? => {
+                tracing::warn!("{error}: the log is read anew");
+                read_anew = true;
+                db.forget_node(node)?;
+                error
+            }
+            Err(error) if may_be_overtaken(&error) => error,
+            entered_or_failed => return entered_or_failed,
+        };
+        let now = head_of(db, node)?;
+        if fresh.is_some() && now == known {
+            return Err(error);
+        }
+        known = now;
+        let mut found = list_below(reader.store, &keys::node_prefix(node))?;
+        fresh = Some(found.remove(&node).unwrap_or_default());
+    }
+}
+
+fn head_of(db: &CatalogDb, node: NodeId) -> Result<Option<(u64, [u8; 32])>, Error> {
+    Ok(db.node(node)?.and_then(|row| Some((row.head_seq, row.head_hash?))))
+}
+
+/// Whether the log went on from before what the copy has of it.
+fn is_other_history(
+    reader: &Reader<'_>,
+    node: NodeId,
+    listed: &Listed,
+    known: Option<(u64, [u8; 32])>,
+    error: &Error,
+) -> Result<bool, Error> {
+    let Some((head, _)) = known else { return Ok(false) };
+    match error {
+        Error::Segment { source: manifest::Error::BrokenChain { seq, .. }, .. } => {
+            Ok(*seq == head + 1)
+        }
+        Error::Shrunk { .. } => ends_with_fence(reader, node, listed),
+        _ => Ok(false),
+    }
+}
+
+fn ends_with_fence(reader: &Reader<'_>, node: NodeId, listed: &Listed) -> Result<bool, Error> {
+    let Some((last, _)) = listed.segments.last() else { return Ok(false) };
+    let bytes = match reader.store.get(&super::segment_key(node, *last), None) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let Ok((_, records)) = decode_segment(&bytes, reader.protection) else { return Ok(false) };
+    Ok(records.iter().any(|record| matches!(record, Record::Fence { .. })))
+}
+
+/// What a listing shows that is older than the copy, or than the store.
+fn may_be_overtaken(error: &Error) -> bool {
+    match error {
+        Error::Local(catalog::Error::NotNext { .. }) => true,
+        Error::Missing { .. } | Error::Shrunk { .. } => true,
+        Error::Store(error) => error.is_not_found(),
+        _ => false,
+    }
+}
+
+fn log_as_listed(
+    reader: &Reader<'_>,
+    db: &mut CatalogDb,
+    node: NodeId,
+    listed: &Listed,
+    until: Option<u64>,
+) -> Result<u64, Error> {
+    let mut head = head_of(db, node)?;
+    let start = start::Start { reader, node, listed, until };
+    if let Some((seq, _)) = head
+        && start.is_cut_off(seq)
+        && start.stands_for_the_rest(seq)?
+    {
+        db.forget_node(node)?;
+        head = None;
+    }
+    let from_checkpoint = head.is_none();
+    if from_checkpoint {
+        head = start.newest_checkpoint(db)?;
     }
     let found = listed.segments.last().map_or(0, |(seq, _)| *seq);
     let known = head.map_or(0, |(seq, _)| seq);
-    if found < known && until.is_none() {
+    if found < known && until.is_none() && !from_checkpoint {
         return Err(Error::Shrunk { node, known, found });
     }
     let wanted = listed.segments.iter().filter(|(seq, _)| *seq > known);
@@ -161,12 +299,16 @@ fn log(
         None => Chain::new(reader.store_id, node),
     };
     for few in wanted.chunks(FETCH) {
-        let keys: Vec<Key> = few.iter().map(|(seq, _)| super::segment_key(node, *seq)).collect();
+        let keys = keys_of(node, few);
         for (key, bytes) in keys.iter().zip(fetch(reader, &keys)) {
             enter(reader, db, &mut chain, key, &bytes?)?;
         }
     }
     Ok(wanted.len() as u64)
+}
+
+fn keys_of(node: NodeId, segments: &[(u64, u64)]) -> Vec<Key> {
+    segments.iter().map(|(seq, _)| super::segment_key(node, *seq)).collect()
 }
 
 fn enter(
@@ -194,73 +336,4 @@ fn fetch(reader: &Reader<'_>, keys: &[Key]) -> Vec<Result<Bytes, store::Error>> 
             keys.iter().map(|key| scope.spawn(move || store.get(key, None))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a fetch does not panic")).collect()
     })
-}
-
-/// Enters the newest checkpoint of which every part is there.
-fn newest_checkpoint(
-    reader: &Reader<'_>,
-    db: &mut CatalogDb,
-    node: NodeId,
-    listed: &Listed,
-    until: Option<u64>,
-) -> Result<Option<(u64, [u8; 32])>, Error> {
-    let mut parts: BTreeMap<u64, u32> = BTreeMap::new();
-    for (upto, _) in &listed.checkpoints {
-        *parts.entry(*upto).or_default() += 1;
-    }
-    for (upto, there) in parts.into_iter().rev() {
-        if until.is_some_and(|until| upto > until) {
-            continue;
-        }
-        if let Some(head) = checkpoint(reader, db, node, upto, there)? {
-            return Ok(Some(head));
-        }
-    }
-    Ok(None)
-}
-
-/// `None` when parts of it are missing: it was never finished.
-fn checkpoint(
-    reader: &Reader<'_>,
-    db: &mut CatalogDb,
-    node: NodeId,
-    upto: u64,
-    there: u32,
-) -> Result<Option<(u64, [u8; 32])>, Error> {
-    let (first, records, bytes) = checkpoint_part(reader, node, upto, 0)?;
-    if first.parts != there {
-        return Ok(None);
-    }
-    let Some(hash) = first.upto_hash else { return Ok(None) };
-    let mut total_bytes = bytes;
-    let mut later = vec![];
-    for part in 1..first.parts {
-        let (header, records, bytes) = checkpoint_part(reader, node, upto, part)?;
-        if (header.parts, header.upto_hash) != (first.parts, first.upto_hash) {
-            return Ok(None);
-        }
-        total_bytes += bytes;
-        later.push(records);
-    }
-    let records = records.into_iter().chain(later.into_iter().flatten());
-    db.apply_checkpoint(&first, total_bytes, records)?;
-    Ok(Some((upto, hash)))
-}
-
-fn checkpoint_part(
-    reader: &Reader<'_>,
-    node: NodeId,
-    upto: u64,
-    part: u32,
-) -> Result<(CheckpointHeader, Vec<Record>, u64), Error> {
-    let key = super::checkpoint_key(node, upto, part);
-    let bytes = reader.store.get(&key, None)?;
-    let named = |source| Error::Checkpoint { key: key.to_string(), source };
-    let (header, records) = decode_checkpoint(&bytes, reader.protection).map_err(named)?;
-    let is = (header.store, header.node, header.upto, header.part);
-    if is != (reader.store_id, node, upto, part) {
-        let why = "it is not what its name says".to_owned();
-        return Err(named(manifest::Error::Malformed { what: "catalog checkpoint", why }));
-    }
-    Ok((header, records, bytes.len() as u64))
 }

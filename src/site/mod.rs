@@ -4,23 +4,40 @@
 //! Every operation (`tier`, `recall`, `verify`) takes a [`Site`], so that the
 //! command line opens things once and a test can hand in its own store.
 
+pub mod carry;
 pub mod catalog;
+pub mod checkpoint;
+#[cfg(test)]
+mod checkpoint_tests;
 pub mod custody;
 pub mod fetch;
 pub mod guard;
 mod layout;
 pub mod log;
 pub mod logs;
+pub mod nodes;
 mod packs;
+pub mod plans;
+pub mod selection;
+pub mod snapshots;
+#[cfg(test)]
+mod snapshots_tests;
+pub mod stream;
+#[cfg(test)]
+mod testing;
 mod told;
+mod walk;
 pub mod weight;
 
 pub use catalog::Catalog;
 pub use custody::{Custody, Held, Leases, Secluded};
 pub use guard::{Guard, GuardError};
 pub use log::CatalogLog;
-pub use packs::ProvenPack;
+pub use packs::{ProvenPack, put_and_prove};
+pub use plans::Plans;
+pub use selection::{Pick, Selection};
 pub use told::Told;
+pub use walk::{Order, Walk};
 
 use crate::chunk::Protection;
 use crate::clock::Clock;

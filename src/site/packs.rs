@@ -1,14 +1,38 @@
-//! Proving a pack that is in the store already.
+//! Packs into the store, with their proof, and their records for the log.
 //!
-//! For a pack whose record is missing or no longer trusted: one that a killed
-//! run had sent, or one that was called lost or damaged and is there again.
+//! A pack that is in the store already is proven by reading it: one whose record is
+//! missing or no longer trusted, which a killed run had sent, or which was called
+//! lost or damaged and is there again.
 
 use super::{Site, pack_key};
 use crate::chunk::{self, ChunkSlot, Decoder, check_chunks};
+use crate::clock::Clock;
+use crate::fault;
 use crate::ids::PackId;
-use crate::manifest::PackEvidence;
-use crate::store;
+use crate::manifest::{PackEvidence, PackProof, PackRecord, Record};
+use crate::state;
+use crate::store::{self, Capabilities, PutOptions, Store};
 use bytes::Bytes;
+
+/// Puts a finished pack and proves that it is there. One that was put but could not
+/// be proven is not a copy, and nothing may refer to it.
+pub fn put_and_prove(
+    store: &dyn Store,
+    capabilities: &Capabilities,
+    clock: Clock,
+    pack: PackId,
+    class: Option<String>,
+    bytes: &Bytes,
+) -> Result<PackEvidence, store::Error> {
+    // The name is unique, so plain create is enough where the store cannot do
+    // a conditional one.
+    let options = PutOptions { create_new: capabilities.conditional_create, storage_class: class };
+    let receipt = store.put(&pack_key(pack), bytes.clone(), &options)?;
+    fault::point("upload.pack-put");
+    let evidence = store::prove(store, capabilities, &receipt, bytes, pack, clock.now_ns())?;
+    fault::point("upload.pack-proven");
+    Ok(evidence)
+}
 
 /// A pack that was read whole, every chunk of its own index good.
 pub struct ProvenPack {
@@ -18,6 +42,28 @@ pub struct ProvenPack {
 }
 
 impl Site<'_> {
+    /// The records of packs with everything in them; those that the state DB has
+    /// forgotten are passed over.
+    pub fn pack_records(&self, packs: &[PackId]) -> Result<Vec<Record>, state::Error> {
+        let mut records = Vec::with_capacity(packs.len());
+        for id in packs {
+            let Some(row) = self.state.pack(*id)? else { continue };
+            let proof = |evidence: PackEvidence| PackProof {
+                method: evidence.method(),
+                at_ns: evidence.proven_ns(),
+            };
+            records.push(Record::Pack(Box::new(PackRecord {
+                id: *id,
+                kind: row.kind,
+                class: row.class,
+                bytes: row.size_bytes,
+                proof: row.evidence.map(proof),
+                chunks: self.state.pack_slots(*id)?,
+            })));
+        }
+        Ok(records)
+    }
+
     /// Reads a whole pack back and checks every chunk in it; what is not right
     /// with it is an error of kind `Integrity`.
     pub fn prove_by_reading(&self, pack: PackId) -> Result<ProvenPack, store::Error> {

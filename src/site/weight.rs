@@ -5,7 +5,7 @@ use crate::manifest::{FileRecord, Record};
 
 /// Records of this much go into one segment at most; what is written at once
 /// and is more becomes several.
-const LARGEST_SEGMENT_BYTES: usize = 32 << 20;
+pub(super) const LARGEST_SEGMENT_BYTES: usize = 32 << 20;
 
 /// Of a record, its names, numbers and ids.
 const FIXED_BYTES: usize = 300;

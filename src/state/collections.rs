@@ -8,7 +8,27 @@
 use super::error::{During, Result};
 use super::open::StateDb;
 use crate::ids::PackId;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
+
+/// How much this node had heard of collections at some moment. While it stays the
+/// same no pack that was found lasting has become anything else by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    plans: i64,
+    ends: i64,
+}
+
+impl Heard {
+    pub(super) fn read(conn: &Connection) -> Result<Self> {
+        conn.query_row("SELECT count(*), coalesce(sum(ended), 0) FROM collection", [], |row| {
+            Ok(Self { plans: row.get(0)?, ends: row.get(1)? })
+        })
+        .during("reading collections")
+    }
+}
+
+/// The setting that names a session which has begun and is not known to have ended.
+pub(super) const OPEN_SESSION: &str = "log.open_session";
 
 impl StateDb {
     /// This run is going to write this node's log. Durable on return: a segment of
@@ -21,8 +41,34 @@ impl StateDb {
                 (name, now_ns),
             )
             .during(operation)?;
+            tx.execute(
+                "INSERT INTO setting (key, value) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (OPEN_SESSION, name),
+            )
+            .during(operation)?;
             Ok(())
         })
+    }
+
+    /// The log says that the session has ended.
+    pub fn end_session(&mut self) -> Result<()> {
+        let operation = "ending a session";
+        self.write(operation, |tx| {
+            tx.execute("DELETE FROM setting WHERE key = ?1", [OPEN_SESSION]).during(operation)?;
+            Ok(())
+        })
+    }
+
+    /// A run was killed in its session: until the log says otherwise, collectors
+    /// take it to be at work.
+    pub fn has_open_session(&self) -> Result<bool> {
+        Ok(self.setting(OPEN_SESSION)?.is_some())
+    }
+
+    /// Also what another process of this node has heard counts.
+    pub fn heard(&self) -> Result<Heard> {
+        Heard::read(&self.conn)
     }
 
     /// Whether this state DB began a session.
@@ -70,29 +116,35 @@ impl StateDb {
         })
     }
 
-    /// The end of this collection has been taken note of.
-    pub fn collection_ended(&self, generation: u64) -> Result<bool> {
-        let ended: Option<bool> = self
-            .conn
+    /// Whether the end of this collection has been taken note of; `None` for a
+    /// collection of which nothing has.
+    pub fn collection_ended(&self, generation: u64) -> Result<Option<bool>> {
+        self.conn
             .query_row(
                 "SELECT ended FROM collection WHERE generation = ?1",
                 [generation as i64],
                 |row| row.get(0),
             )
             .optional()
-            .during("reading a collection")?;
-        Ok(ended.unwrap_or(false))
+            .during("reading a collection")
     }
 
-    /// Nothing new may rely on these packs until the collection has ended.
+    /// Nothing new may rely on these packs until the collection has ended. One of
+    /// which another process has recorded the end condemns nothing any more.
     pub fn condemn(&mut self, generation: u64, packs: &[PackId]) -> Result<()> {
         let operation = "condemning packs";
         self.write(operation, |tx| {
-            tx.execute(
-                "INSERT INTO collection (generation) VALUES (?1) ON CONFLICT DO NOTHING",
-                [generation as i64],
-            )
-            .during(operation)?;
+            let ended: bool = tx
+                .query_row(
+                    "INSERT INTO collection (generation) VALUES (?1)
+                     ON CONFLICT (generation) DO UPDATE SET ended = ended RETURNING ended",
+                    [generation as i64],
+                    |row| row.get(0),
+                )
+                .during(operation)?;
+            if ended {
+                return Ok(());
+            }
             let mut insert = tx
                 .prepare_cached(
                     "INSERT INTO condemned (pack_id, generation) VALUES (?1, ?2)

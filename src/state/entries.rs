@@ -12,7 +12,7 @@ use super::rows::{Columns, KIND_MASK, kind_of, rel_path, state_from, subtree};
 use crate::os::{FileKind, RelPath};
 use crate::policy::FileState;
 use rusqlite::Params;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 /// One name as the last scan saw it.
@@ -94,6 +94,19 @@ impl StateDb {
             if page.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(page)
+    }
+
+    /// The inode numbers of all directories that the last scan saw beneath the root.
+    pub fn directory_inodes(&self, root: RootId) -> Result<HashSet<u64>> {
+        let mut select = self
+            .conn
+            .prepare_cached(
+                "SELECT e.ino FROM dir d CROSS JOIN entry e ON e.dir_id = d.id
+                 WHERE d.root_id = ?1 AND (e.mode & 61440) = 16384",
+            )
+            .during(OPERATION)?;
+        let rows = select.query_map([root.0], |row| row.get::<_, i64>(0)).during(OPERATION)?;
+        rows.map(|ino| Ok(ino.during(OPERATION)? as u64)).collect()
     }
 
     fn walk(

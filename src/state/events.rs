@@ -30,6 +30,7 @@ pub mod what {
     /// Something stands over the stub that only a person can merge.
     pub const CONFLICT: &str = "conflict";
     pub const ADOPTED: &str = "adopted";
+    pub const RESTORED: &str = "restored";
     pub const MOVED: &str = "moved";
     pub const GONE: &str = "gone";
     /// It was concluded to be gone, and is there.
@@ -174,6 +175,33 @@ impl<'t> Notes<'t> {
     pub fn end(self) -> Result<()> {
         trim(self.conn)
     }
+}
+
+/// Enters events that another DB had, as they are.
+pub(super) fn enter(conn: &Connection, root: RootId, events: &[EventRow]) -> Result<()> {
+    let mut insert = conn
+        .prepare_cached(
+            "INSERT INTO event (at_ns, root_id, ino, generation, what, actor, why, path)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .during(NOTING)?;
+    for event in events {
+        let FileIdent { ino, generation } = event.ident;
+        let path = event.path.as_ref().map(RelPath::as_bytes);
+        insert
+            .execute((
+                event.at_ns,
+                root.0,
+                ino as i64,
+                generation,
+                &event.what,
+                &event.actor,
+                &event.why,
+                path,
+            ))
+            .during(NOTING)?;
+    }
+    trim(conn)
 }
 
 /// Notes an event, with the place it is at, of every file that `rest` chooses by

@@ -13,7 +13,7 @@ use super::rows::{Columns, rel_path};
 use crate::ids::{ContentId, FileIdent};
 use crate::os::RelPath;
 use crate::policy::FileState;
-use rusqlite::{Connection, Params};
+use rusqlite::{Connection, OptionalExtension, Params};
 
 /// A path that lost what it had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +38,26 @@ const OPERATION: &str = "recording what is gone";
 impl StateDb {
     /// What is gone and not yet in the catalog, oldest first, at most `limit`.
     pub fn pending_gone(&self, root: RootId, limit: usize) -> Result<Vec<GoneRow>> {
+        self.pending_gone_after(root, 0, limit)
+    }
+
+    /// The same behind the row `after`.
+    pub fn pending_gone_after(
+        &self,
+        root: RootId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<GoneRow>> {
         let operation = "reading what is gone";
         let mut select = self
             .conn
             .prepare_cached(
                 "SELECT id, path, ino, generation, content, size_bytes, state, moved, gone_ns
-                 FROM gone WHERE root_id = ?1 AND segment_seq IS NULL ORDER BY id LIMIT ?2",
+                 FROM gone WHERE root_id = ?1 AND segment_seq IS NULL AND id > ?3
+                 ORDER BY id LIMIT ?2",
             )
             .during(operation)?;
-        let mut rows = select.query((root.0, limit as i64)).during(operation)?;
+        let mut rows = select.query((root.0, limit as i64, after)).during(operation)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next().during(operation)? {
             let mut columns = Columns::new(row, 0, operation);
@@ -63,6 +74,46 @@ impl StateDb {
             });
         }
         Ok(found)
+    }
+
+    /// What the last scan saw at a path where something else was: `None` where there
+    /// is nothing now, or a socket, which no catalog has; else whether the catalog has
+    /// what is there.
+    pub fn successor_is_catalogued(&self, root: RootId, path: &RelPath) -> Result<Option<bool>> {
+        let operation = "looking for what is at a path now";
+        let Some(parent) = path.parent() else { return Ok(Some(true)) };
+        self.conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM file f WHERE f.root_id = ?1 AND f.ino = e.ino
+                 AND (f.btime_ns = e.btime_ns OR f.btime_ns = 0 OR e.btime_ns = 0)
+                 AND f.segment_seq IS NOT NULL)
+                 OR EXISTS (SELECT 1 FROM special s WHERE s.dir_id = e.dir_id AND s.name = e.name
+                 AND s.ctime_ns = e.ctime_ns)
+                 OR EXISTS (SELECT 1 FROM dir c WHERE c.root_id = ?1 AND c.path = ?4
+                 AND (e.mode & 61440) = 16384 AND c.catalogued_ctime_ns IS NOT NULL)
+                 FROM dir d JOIN entry e ON e.dir_id = d.id
+                 WHERE d.root_id = ?1 AND d.path = ?2 AND e.name = ?3
+                 AND (e.mode & 61440) <> 49152",
+            )
+            .and_then(|mut select| {
+                let key = (root.0, parent.as_bytes(), path.file_name(), path.as_bytes());
+                select.query_row(key, |row| row.get(0)).optional()
+            })
+            .during(operation)
+    }
+
+    /// The catalog needs no word about these: a later record about the path is there.
+    pub fn forget_gone(&mut self, ids: &[i64]) -> Result<()> {
+        let operation = "forgetting what is gone";
+        self.write(operation, |tx| {
+            let mut update = tx
+                .prepare_cached("UPDATE gone SET segment_seq = 0 WHERE id = ?1")
+                .during(operation)?;
+            for id in ids {
+                update.execute([id]).during(operation)?;
+            }
+            Ok(())
+        })
     }
 }
 

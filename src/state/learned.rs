@@ -1,5 +1,6 @@
 //! Packs that other nodes sent to the same store, as their logs describe them.
 
+use super::collections::Heard;
 use super::error::{During, Result};
 use super::open::StateDb;
 use super::packs;
@@ -35,14 +36,22 @@ impl StateDb {
 
     /// Enters packs that are not known yet; how many were new. They have not been
     /// seen in the store by this node.
+    ///
+    /// `None`, and no change, if more has been heard of collections than `heard`,
+    /// which is from before the catalog was brought up to date: the catalog may name
+    /// packs that are known here to be no more.
     pub fn learn_packs(
         &mut self,
         learned: &[LearnedPack],
         mark: &str,
         upto: i64,
+        heard: Heard,
         now_ns: i64,
-    ) -> Result<u64> {
+    ) -> Result<Option<u64>> {
         self.write(LEARNING, |tx| {
+            if Heard::read(tx)? != heard {
+                return Ok(None);
+            }
             let mut new = 0;
             for pack in learned {
                 let added = tx
@@ -76,7 +85,7 @@ impl StateDb {
                 (SETTING, format!("{mark}:{upto}")),
             )
             .during(LEARNING)?;
-            Ok(new)
+            Ok(Some(new))
         })
     }
 }

@@ -128,6 +128,10 @@ impl StateDb {
         self.node
     }
 
+    pub(super) fn set_node(&mut self, node: NodeId) {
+        self.node = node;
+    }
+
     /// As [`StateDb::write`], and durable on return with all that was written
     /// before: for intents whose effects outlive a power failure that the DB's
     /// latest transactions would not.

@@ -231,6 +231,32 @@ pub(super) fn recalled_since(
     .during(RECORDING)
 }
 
+/// Enters an entry of another DB's log.
+pub(super) fn enter(tx: &Connection, entry: &RecallLogRow, root: Option<RootId>) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO recall (at_ns, root_id, path, ino, generation, bytes, latency_ms, pid, uid,
+         exe, cgroup, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )
+    .and_then(|mut insert| {
+        insert.execute((
+            entry.at_ns,
+            root.map(|root| root.0),
+            entry.path.as_ref().map(RelPath::as_bytes),
+            entry.ident.ino as i64,
+            entry.ident.generation,
+            signed(entry.bytes),
+            signed(entry.latency_ms),
+            entry.pid,
+            entry.uid,
+            &entry.exe,
+            &entry.cgroup,
+            &entry.outcome,
+        ))
+    })
+    .during(RECORDING)?;
+    Ok(())
+}
+
 fn place_of(tx: &Connection, recall: &RecallRow) -> Result<Option<(RootId, RelPath)>> {
     let mut select = tx
         .prepare_cached(

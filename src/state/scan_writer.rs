@@ -165,6 +165,11 @@ impl StateDb {
     }
 }
 
+/// Values of `scan.complete`. A scan that broke off has its first.
+const BROKEN: u8 = 0;
+const COMPLETE: u8 = 1;
+const PART: u8 = 2;
+
 /// What a scan keeps aside until it is known to be complete.
 const ASIDE: &str = "
 CREATE TEMP TABLE IF NOT EXISTS vanished (
@@ -266,7 +271,17 @@ impl ScanWriter<'_> {
     /// could not be read, and the scan was not stopped) names that were not seen
     /// are removed, and of a whole root also the managed files that have no name
     /// left. Without it nothing is removed.
-    pub fn finish(mut self, complete: bool, now_ns: i64) -> Result<ScanChanges> {
+    pub fn finish(self, complete: bool, now_ns: i64) -> Result<ScanChanges> {
+        self.end(complete, if complete { COMPLETE } else { BROKEN }, now_ns)
+    }
+
+    /// Ends a scan that saw all that it was to see, and was to see only a part:
+    /// nothing is removed, and it leaves no doubt about the root.
+    pub fn finish_part(self, now_ns: i64) -> Result<ScanChanges> {
+        self.end(false, PART, now_ns)
+    }
+
+    fn end(mut self, complete: bool, verdict: u8, now_ns: i64) -> Result<ScanChanges> {
         self.conclude(complete, now_ns)?;
         events::trim(self.conn)?;
         let whole = self.under.as_bytes().is_empty();
@@ -277,7 +292,7 @@ impl ScanWriter<'_> {
                 (
                     self.scan,
                     now_ns,
-                    complete,
+                    verdict,
                     signed(self.changes.added),
                     signed(self.changes.changed),
                     signed(self.changes.removed),

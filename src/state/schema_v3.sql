@@ -24,3 +24,7 @@ CREATE TABLE collection (
 
 -- Set where another node sent the pack.
 ALTER TABLE pack ADD COLUMN node_id BLOB;
+
+-- Those of other nodes are in their writers' logs.
+DROP INDEX pack_uncatalogued;
+CREATE INDEX pack_uncatalogued ON pack (id) WHERE segment_seq IS NULL AND node_id IS NULL;

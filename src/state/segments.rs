@@ -81,25 +81,15 @@ impl StateDb {
     ) -> Result<()> {
         let actor = self.actor.name.clone();
         self.write(COMMITTING, |tx| {
-            let next = head(tx)?.next_seq;
-            if segment.seq != next {
-                return Err(Error::WrongSegment { given: segment.seq, next });
-            }
-            tx.execute(
-                "INSERT INTO segment (seq, hash, committed_ns) VALUES (?1, ?2, ?3)",
-                (signed(segment.seq), segment.hash, now_ns),
-            )
-            .during(COMMITTING)?;
+            append(tx, segment.seq, segment.hash, now_ns)?;
             let mut notes = Notes::new(tx, root, &actor, now_ns)?;
             for file in segment.files {
                 upload(tx, root, segment.seq, file, now_ns)?;
                 notes.note(file.ident, what::UPLOADED, file.rule.as_deref())?;
             }
             notes.end()?;
+            name_packs(tx, segment.seq, segment.packs)?;
             let seq = signed(segment.seq);
-            each(tx, "UPDATE pack SET segment_seq = ?1 WHERE pack_id = ?2", segment.packs, |id| {
-                (seq, id.as_bytes())
-            })?;
             each(tx, RECATALOGUED, segment.recatalogued, |ident| {
                 (seq, root.0, ident.ino as i64, ident.generation)
             })?;
@@ -116,17 +106,20 @@ impl StateDb {
 
     /// Records a durable segment that makes nothing else true here.
     pub fn note_segment(&mut self, seq: u64, hash: [u8; 32], now_ns: i64) -> Result<()> {
+        self.note_packs(seq, hash, &[], now_ns)
+    }
+
+    /// The same for a segment that names packs.
+    pub fn note_packs(
+        &mut self,
+        seq: u64,
+        hash: [u8; 32],
+        packs: &[PackId],
+        now_ns: i64,
+    ) -> Result<()> {
         self.write(COMMITTING, |tx| {
-            let next = head(tx)?.next_seq;
-            if seq != next {
-                return Err(Error::WrongSegment { given: seq, next });
-            }
-            tx.execute(
-                "INSERT INTO segment (seq, hash, committed_ns) VALUES (?1, ?2, ?3)",
-                (signed(seq), hash, now_ns),
-            )
-            .during(COMMITTING)?;
-            Ok(())
+            append(tx, seq, hash, now_ns)?;
+            name_packs(tx, seq, packs)
         })
     }
 
@@ -179,14 +172,35 @@ impl StateDb {
 const RECATALOGUED: &str = "UPDATE file SET segment_seq = ?1
      WHERE root_id = ?2 AND ino = ?3 AND generation = ?4";
 
-const CATALOGUED_DIR: &str = "UPDATE dir SET catalogued_ctime_ns = ctime_ns
+pub(super) const CATALOGUED_DIR: &str = "UPDATE dir SET catalogued_ctime_ns = ctime_ns
      WHERE root_id = ?1 AND path = ?2";
 
-const CATALOGUED_SPECIAL: &str = "INSERT OR REPLACE INTO special (dir_id, name, ctime_ns)
+pub(super) const CATALOGUED_SPECIAL: &str =
+    "INSERT OR REPLACE INTO special (dir_id, name, ctime_ns)
      SELECT e.dir_id, e.name, e.ctime_ns FROM dir d JOIN entry e ON e.dir_id = d.id
      WHERE d.root_id = ?1 AND d.path = ?2 AND e.name = ?3";
 
-fn each<'i, T, P: rusqlite::Params>(
+/// The log goes on with this segment.
+fn append(tx: &Connection, seq: u64, hash: [u8; 32], now_ns: i64) -> Result<()> {
+    let next = head(tx)?.next_seq;
+    if seq != next {
+        return Err(Error::WrongSegment { given: seq, next });
+    }
+    tx.execute(
+        "INSERT INTO segment (seq, hash, committed_ns) VALUES (?1, ?2, ?3)",
+        (signed(seq), hash, now_ns),
+    )
+    .during(COMMITTING)?;
+    Ok(())
+}
+
+fn name_packs(tx: &Connection, seq: u64, packs: &[PackId]) -> Result<()> {
+    each(tx, "UPDATE pack SET segment_seq = ?1 WHERE pack_id = ?2", packs, |id| {
+        (signed(seq), id.as_bytes())
+    })
+}
+
+pub(super) fn each<'i, T, P: rusqlite::Params>(
     tx: &Connection,
     sql: &str,
     items: &'i [T],

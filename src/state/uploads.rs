@@ -5,6 +5,7 @@
 //! file's belongs to an earlier owner of the inode number; it moves to the gone
 //! files and the new file starts afresh.
 
+use super::dirs::DirIds;
 use super::error::{During, Result};
 use super::open::StateDb;
 use super::roots::RootId;
@@ -85,7 +86,7 @@ struct Begin<'t> {
     root: RootId,
     actor: &'t str,
     insert: CachedStatement<'t>,
-    dir: Option<(RelPath, i64)>,
+    dirs: DirIds,
 }
 
 impl<'t> Begin<'t> {
@@ -98,12 +99,12 @@ impl<'t> Begin<'t> {
                  ON CONFLICT (root_id, ino) DO NOTHING",
             )
             .during(BEGINNING)?;
-        Ok(Self { tx, root, actor, insert, dir: None })
+        Ok(Self { tx, root, actor, insert, dirs: DirIds::new(root) })
     }
 
     /// A file that was not managed; false where its inode number is.
     fn first(&mut self, intent: &UploadIntent) -> Result<bool> {
-        let dir = self.dir_of(&intent.path)?;
+        let dir = self.dirs.of_file(self.tx, &intent.path)?;
         let inserted = self
             .insert
             .execute((
@@ -149,7 +150,7 @@ impl<'t> Begin<'t> {
                 return Ok(false);
             }
         }
-        let dir = self.dir_of(&intent.path)?;
+        let dir = self.dirs.of_file(self.tx, &intent.path)?;
         self.tx
             .prepare_cached(
                 "UPDATE file SET former_state = state, state = 'uploading', dir_id = ?3, name = ?4
@@ -160,32 +161,5 @@ impl<'t> Begin<'t> {
             })
             .during(BEGINNING)?;
         Ok(true)
-    }
-
-    /// The id of the directory that `path` is in; one that no scan has seen yet
-    /// gets a row that the next scan fills in.
-    fn dir_of(&mut self, path: &RelPath) -> Result<i64> {
-        let parent = path.parent().unwrap_or_else(RelPath::root);
-        if let Some((known, dir)) = &self.dir
-            && *known == parent
-        {
-            return Ok(*dir);
-        }
-        self.tx
-            .prepare_cached(
-                "INSERT INTO dir (root_id, path, mode, uid, gid, mtime_ns, ctime_ns)
-                 VALUES (?1, ?2, 16384, 0, 0, 0, 0) ON CONFLICT (root_id, path) DO NOTHING",
-            )
-            .and_then(|mut insert| insert.execute((self.root.0, parent.as_bytes())))
-            .during(BEGINNING)?;
-        let dir = self
-            .tx
-            .prepare_cached("SELECT id FROM dir WHERE root_id = ?1 AND path = ?2")
-            .and_then(|mut select| {
-                select.query_row((self.root.0, parent.as_bytes()), |row| row.get(0))
-            })
-            .during(BEGINNING)?;
-        self.dir = Some((parent, dir));
-        Ok(dir)
     }
 }

@@ -6,17 +6,18 @@
 //! applied to the state DB.
 
 use super::Error;
-use super::describe::{Described, collect_parents, name_of, pack_records};
+use super::describe::{Described, collect_parents, name_of};
 use super::upload::{Request, Stamp};
 use crate::fault;
 use crate::ids::{ChunkId, FileIdent, PackId};
 use crate::manifest::{Content, FileRecord, Name, Record};
 use crate::os::relpath::RelPath;
 use crate::os::tree::RootDir;
-use crate::site::Site;
 use crate::site::log::{Appended, CatalogLog};
+use crate::site::plans::may_refer;
 use crate::site::weight::{file_weight, overflow};
-use crate::state::{GoneRow, ManagedRow, RootId, SegmentCommit, Uploaded};
+use crate::site::{Site, carry};
+use crate::state::{GoneRow, Heard, ManagedRow, RootId, SegmentCommit, Uploaded};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -34,7 +35,8 @@ pub(super) struct Committer<'a> {
     files: Vec<(FileRecord, Uploaded)>,
     file_bytes: u64,
     record_bytes: usize,
-    packs: Vec<PackId>,
+    /// Of collections, before the first chunk of this run was looked up.
+    heard: Heard,
     abandoned: Vec<FileIdent>,
     last_cut_ns: i64,
     files_seen: u64,
@@ -44,9 +46,13 @@ pub(super) struct Committer<'a> {
 }
 
 impl<'a> Committer<'a> {
-    /// Packs that an earlier, killed run made durable join the first segment.
-    pub fn open(site: &Site<'_>, root_id: RootId, root: &'a RootDir) -> Result<Self, Error> {
-        let packs = site.state.uncatalogued_packs()?.into_iter().map(|pack| pack.id).collect();
+    /// `heard` is from before the first chunk of this run was looked up.
+    pub fn open(
+        site: &Site<'_>,
+        root_id: RootId,
+        root: &'a RootDir,
+        heard: Heard,
+    ) -> Result<Self, Error> {
         Ok(Self {
             root_id,
             root,
@@ -54,7 +60,7 @@ impl<'a> Committer<'a> {
             files: vec![],
             file_bytes: 0,
             record_bytes: 0,
-            packs,
+            heard,
             abandoned: vec![],
             last_cut_ns: site.clock.now_ns(),
             files_seen: 0,
@@ -78,10 +84,6 @@ impl<'a> Committer<'a> {
 
     pub fn segments(&self) -> u64 {
         self.segments
-    }
-
-    pub fn add_pack(&mut self, pack: PackId) {
-        self.packs.push(pack);
     }
 
     /// The file's row goes back to what it was before this run.
@@ -140,9 +142,9 @@ impl<'a> Committer<'a> {
         self.look(site)
     }
 
-    /// Before references to chunks are put together. A file without local bytes
-    /// cannot be sent again: it is written down before the plan is acknowledged,
-    /// which is what makes the collector spare its packs.
+    /// Before references to chunks are put together. What the log does not have yet
+    /// is written down before the plan is acknowledged: the collector waits for that,
+    /// and spares what it finds.
     fn look(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         if self.log.look(site)? {
             self.recatalogue(site)?;
@@ -151,16 +153,17 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// Takes out what relies on chunks that may go any moment: the next run finds
-    /// them nowhere and sends them again.
+    /// Takes out what relies on chunks that may go any moment, or are no more: the
+    /// next run finds them nowhere and sends them again. The chunks were looked up
+    /// long before the look at the plans.
     fn leave_out_condemned(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
-        if !site.state.any_condemned()? {
+        if !self.is_collected_from(site)? {
             return Ok(());
         }
         let mut condemned = HashSet::new();
         for (_, done) in &self.files {
             let ids: Vec<ChunkId> = done.content.chunk_ids().collect();
-            if site.state.find_lasting_chunks(&ids)?.iter().any(Option::is_none) {
+            if !may_refer(&site.state.find_lasting_chunks(&ids)?) {
                 condemned.insert(done.ident);
             }
         }
@@ -170,20 +173,23 @@ impl<'a> Committer<'a> {
             site.monitor.notice(&format!("not uploaded: {}: {why}", full.display()));
         }
         self.abandoned.extend(condemned);
-        let mut lasting = vec![];
-        for pack in std::mem::take(&mut self.packs) {
-            if !site.state.is_condemned(pack)? {
-                lasting.push(pack);
-            }
-        }
-        self.packs = lasting;
         Ok(())
+    }
+
+    /// Whether a chunk that was found in the store may have become unfit to rely on.
+    pub fn is_collected_from(&self, site: &Site<'_>) -> Result<bool, Error> {
+        Ok(site.state.any_condemned()? || site.state.heard()? != self.heard)
+    }
+
+    /// What this run, or one that was killed, has made durable and no segment names.
+    fn ready_packs(site: &Site<'_>) -> Result<Vec<PackId>, Error> {
+        Ok(site.state.uncatalogued_packs()?.into_iter().map(|pack| pack.id).collect())
     }
 
     /// Writes what is ready: segment first, state second.
     pub fn commit(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         self.last_cut_ns = site.clock.now_ns();
-        if self.files.is_empty() && self.packs.is_empty() {
+        if self.files.is_empty() && Self::ready_packs(site)?.is_empty() {
             return Ok(());
         }
         self.announce(site)?;
@@ -196,12 +202,14 @@ impl<'a> Committer<'a> {
             self.enter_names(site, record, &mut records, &mut parents)?;
             uploaded.push(done);
         }
-        let packs = std::mem::take(&mut self.packs);
+        let packs = Self::ready_packs(site)?;
         let dirs = self.directories(site, parents, &mut records)?;
-        let mut all = pack_records(site, &packs)?;
+        let mut all = site.pack_records(&packs)?;
         all.append(&mut records);
         let batch = Batch { packs, files: uploaded, dirs, ..Batch::default() };
-        self.append(site, &all, &batch)?;
+        if !all.is_empty() {
+            self.append(site, &all, &batch)?;
+        }
         fault::point("upload.committed");
         self.files_committed += batch.files.len() as u64;
         self.bytes_committed += std::mem::take(&mut self.file_bytes);
@@ -251,7 +259,11 @@ impl<'a> Committer<'a> {
         self.recatalogue(site)?;
         self.specials(site)?;
         self.lone_dirs(site)?;
+        // What has a record by now needs no word of what was there before.
+        self.gone(site)?;
         if self.log.has_begun() {
+            // Packs into which something was carried meanwhile.
+            self.commit(site)?;
             let closed = self.log.close(site)?;
             self.record(site, closed, &Batch::default())?;
         }
@@ -263,6 +275,7 @@ impl<'a> Committer<'a> {
     fn recatalogue(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         loop {
             let rows = site.state.uncatalogued_files(self.root_id, SEGMENT_FILES)?;
+            let packs = Self::carry(site, &rows)?;
             let (mut records, mut done, mut parents) = (vec![], vec![], BTreeSet::new());
             let (mut bytes, mut last) = (0, rows.len() < SEGMENT_FILES);
             for row in &rows {
@@ -281,11 +294,25 @@ impl<'a> Committer<'a> {
             }
             self.announce(site)?;
             let dirs = self.directories(site, parents, &mut records)?;
-            self.append(site, &records, &Batch { recatalogued: done, dirs, ..Batch::default() })?;
+            let mut all = site.pack_records(&packs)?;
+            all.append(&mut records);
+            let batch = Batch { packs, recatalogued: done, dirs, ..Batch::default() };
+            self.append(site, &all, &batch)?;
             if last {
                 return Ok(());
             }
         }
+    }
+
+    /// What only condemned packs have of these files goes into packs that last, and
+    /// those into the segment with the files.
+    fn carry(site: &mut Site<'_>, rows: &[ManagedRow]) -> Result<Vec<PackId>, Error> {
+        if rows.is_empty() || !site.state.any_condemned()? {
+            return Ok(vec![]);
+        }
+        let contents: Vec<_> = rows.iter().filter_map(|row| row.content).collect();
+        carry::rescue(site, &contents)?;
+        Self::ready_packs(site)
     }
 
     fn record_again(&self, site: &Site<'_>, row: &ManagedRow) -> Result<Option<FileRecord>, Error> {
@@ -351,7 +378,9 @@ impl<'a> Committer<'a> {
     }
 
     /// Deletions, before any record of what is at those paths now: a later
-    /// record about a path replaces an earlier one.
+    /// record about a path replaces an earlier one. A path at which another file is
+    /// now is not gone, also if that has no copy yet: what was there last stays the
+    /// newest version of it.
     fn gone(&mut self, site: &mut Site<'_>) -> Result<(), Error> {
         let root = name_of(self.root);
         let record = |row: &GoneRow| Record::Gone {
@@ -360,15 +389,27 @@ impl<'a> Committer<'a> {
             content: row.content,
             when_ns: row.gone_ns,
         };
+        let mut last = 0;
         loop {
-            let gone = site.state.pending_gone(self.root_id, SEGMENT_FILES)?;
-            if gone.is_empty() {
-                return Ok(());
+            let rows = site.state.pending_gone_after(self.root_id, last, SEGMENT_FILES)?;
+            let Some(end) = rows.last() else { return Ok(()) };
+            last = end.id;
+            let (mut gone, mut replaced, mut records) = (vec![], vec![], vec![]);
+            for row in &rows {
+                match site.state.successor_is_catalogued(self.root_id, &row.path)? {
+                    None => {
+                        records.push(record(row));
+                        gone.push(row.id);
+                    }
+                    Some(true) => replaced.push(row.id),
+                    Some(false) => {}
+                }
             }
-            self.announce(site)?;
-            let records: Vec<Record> = gone.iter().map(record).collect();
-            let gone = gone.iter().map(|row| row.id).collect();
-            self.append(site, &records, &Batch { gone, ..Batch::default() })?;
+            site.state.forget_gone(&replaced)?;
+            if !records.is_empty() {
+                self.announce(site)?;
+                self.append(site, &records, &Batch { gone, ..Batch::default() })?;
+            }
         }
     }
 

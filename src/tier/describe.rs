@@ -1,13 +1,11 @@
 //! What the catalog says about one file system object: its metadata as found
 //! now, turned into a record from which a restore can rebuild it.
 
-use crate::ids::PackId;
-use crate::manifest::{Content, FileRecord, Name, PackEvidence, PackProof, PackRecord, Record};
+use crate::manifest::{Content, FileRecord, Name};
 use crate::os::relpath::RelPath;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::tree::RootDir;
 use crate::os::xattrs;
-use crate::site::Site;
 use crate::state;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -104,27 +102,6 @@ pub(super) fn own_left_out(
 
 fn attribute_bytes(attributes: &[(Vec<u8>, Vec<u8>)]) -> usize {
     attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
-}
-
-/// The records of packs with everything in them.
-pub(super) fn pack_records(site: &Site<'_>, packs: &[PackId]) -> Result<Vec<Record>, state::Error> {
-    let mut records = Vec::with_capacity(packs.len());
-    for id in packs {
-        let Some(row) = site.state.pack(*id)? else { continue };
-        let proof = |evidence: PackEvidence| PackProof {
-            method: evidence.method(),
-            at_ns: evidence.proven_ns(),
-        };
-        records.push(Record::Pack(Box::new(PackRecord {
-            id: *id,
-            kind: row.kind,
-            class: row.class,
-            bytes: row.size_bytes,
-            proof: row.evidence.map(proof),
-            chunks: site.state.pack_slots(*id)?,
-        })));
-    }
-    Ok(records)
 }
 
 /// Every directory above `path`, the root ("") among them.

@@ -25,6 +25,7 @@ pub mod neighbours;
 pub mod plan;
 pub mod plan_file;
 pub mod recover;
+pub mod renew;
 pub mod repair;
 pub mod rescan;
 pub mod run;
@@ -32,6 +33,7 @@ mod sightings;
 pub mod standing;
 pub mod stubbing;
 mod suspects;
+pub mod taking_in;
 pub mod upload;
 
 use crate::chunk;

@@ -20,6 +20,7 @@ const BATCH: usize = 256;
 
 /// Enters what is new; how many packs.
 pub fn learn(site: &mut Site<'_>) -> Result<u64, Error> {
+    let heard = site.state.heard()?;
     let mut catalog = Catalog::default();
     let db = catalog.db(site)?;
     let mark = format!("{:x}", db.identity().map_err(logs::Error::from)?);
@@ -47,7 +48,12 @@ pub fn learn(site: &mut Site<'_>) -> Result<u64, Error> {
             });
         }
         let upto = some.last().map_or(last, |pack| pack.number);
-        learned += site.state.learn_packs(&packs, &mark, upto, site.clock.now_ns())?;
+        let now_ns = site.clock.now_ns();
+        match site.state.learn_packs(&packs, &mark, upto, heard, now_ns)? {
+            Some(new) => learned += new,
+            // Another process of this node heard of a collection: the next run learns.
+            None => break,
+        }
     }
     Ok(learned)
 }

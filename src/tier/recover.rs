@@ -16,7 +16,7 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, log, segment_key};
+use crate::site::{Ground, Site, catalog, log, logs, segment_key};
 use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Uploaded};
 use crate::store::{ErrorKind, Key};
 use crate::stub::{self, MarkerSpace, Placement};
@@ -39,6 +39,7 @@ pub struct Recovered {
 /// Recovers the store side: this node's log and the packs it was sending.
 /// Needs the store to answer; run it before an upload.
 pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
+    require_end(site)?;
     let mut recovered = Recovered::default();
     while adopt_next_segment(site)? {
         recovered.segments += 1;
@@ -46,7 +47,34 @@ pub fn recover_store(site: &mut Site<'_>) -> Result<Recovered, Error> {
     for pack in site.state.intended_packs()? {
         recovered.packs += u64::from(adopt_pack(site, pack)?);
     }
+    if site.state.has_open_session()? {
+        // Collectors wait for a run that is not known to have ended.
+        log::write_records(site, &[])?;
+    }
     Ok(recovered)
+}
+
+/// The store still has what this server last told it. One that was put back from a
+/// backup has neither that nor the packs of that time: a file that relies on them must
+/// keep its blocks, and whoever read a segment behind the gap would find the gap.
+pub fn require_end(site: &Site<'_>) -> Result<(), Error> {
+    let written = site.state.log_head()?.next_seq - 1;
+    if written == 0 {
+        return Ok(());
+    }
+    match site.store.head(&segment_key(site.node_id, written)) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (node, missing) = (site.node_id, logs::missing(&site.log_reader(), site.node_id, written)?);
+    match missing.first() {
+        Some(first) => {
+            let found = first - 1;
+            Err(catalog::Error::Shrunk { node, known: written, found }.into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The segment after the last one that the state DB knows, if the store has it.
@@ -58,7 +86,8 @@ fn adopt_next_segment(site: &mut Site<'_>) -> Result<bool, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    let (header, records) = decode_segment(&bytes, site.protection)?;
+    let damaged = |source| catalog::Error::Segment { key: key.to_string(), source };
+    let (header, records) = decode_segment(&bytes, site.protection).map_err(damaged)?;
     check_is_ours(site, &key, &header, &records)?;
     let SegmentHeader { node, seq, prev, .. } = header;
     if node != site.node_id || seq != head.next_seq || prev != head.prev {

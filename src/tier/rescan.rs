@@ -60,18 +60,48 @@ pub fn rescan(
     }
     let options = scan::Options {
         under: under.cloned(),
+        alone: false,
         skip: request.skip.clone(),
         threads: request.threads,
     };
+    record(ground, row, root, &options)
+}
+
+/// Scans one directory and nothing beneath it, so that the names in it are known;
+/// nothing is concluded to be deleted.
+pub fn note_directory(
+    ground: &mut Ground<'_>,
+    row: &RootRow,
+    root: &RootDir,
+    dir: &RelPath,
+    skip: &[PathBuf],
+) -> Result<RescanStats, Error> {
+    let options =
+        scan::Options { under: Some(dir.clone()), alone: true, skip: skip.to_vec(), threads: 1 };
+    record(ground, row, root, &options)
+}
+
+fn record(
+    ground: &mut Ground<'_>,
+    row: &RootRow,
+    root: &RootDir,
+    options: &scan::Options,
+) -> Result<RescanStats, Error> {
+    let under = options.under.as_ref();
     let now_ns = ground.clock.now_ns();
     let (monitor, stop) = (ground.monitor, ground.stop);
     let (seen, changes) = {
         let mut recorder = Recorder(ground.state.begin_scan(row.id, under, now_ns)?);
-        let seen = scan::run(root, &options, monitor, stop, &mut recorder)?;
+        let seen = scan::run(root, options, monitor, stop, &mut recorder)?;
         // The tree was read through one descriptor; if the mount went away and
         // something else is at that path now, what was not seen is not deleted.
         let complete = seen.complete && root_is_unchanged(row);
-        let changes = recorder.0.finish(complete, ground.clock.now_ns())?;
+        let is_part = options.alone && seen.errors == 0 && !seen.stopped;
+        let changes = if is_part && root_is_unchanged(row) {
+            recorder.0.finish_part(ground.clock.now_ns())?
+        } else {
+            recorder.0.finish(complete, ground.clock.now_ns())?
+        };
         (seen, changes)
     };
     suspects::examine(ground, row.id, root, &changes.suspects)?;

@@ -19,7 +19,7 @@ use crate::os::stat::FileKind;
 use crate::os::tree::RootDir;
 use crate::policy::{FileState, PolicySet};
 use crate::site::guard::causes;
-use crate::site::{Guard, Site};
+use crate::site::{Guard, Site, checkpoint};
 use crate::state::{RootRow, StateDb};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -80,6 +80,8 @@ pub fn run_chosen(
         if job.share_chunks {
             learn(site);
         }
+    } else if job.stub {
+        recover::require_end(site)?;
     }
     stats.recovered.files = recover::recover_files(&mut site.ground(), row.id, &root)?.files;
     if job.scan {
@@ -97,6 +99,15 @@ pub fn run_chosen(
         stats.uploaded = runner.upload(stats.pressure)?;
     }
     crate::fault::point("tier.uploaded");
+    if job.upload && !runner.site.stop.requested() {
+        let wrote = stats.uploaded.segments > 0;
+        if let Err(error) = checkpoint::write_if_due(runner.site, wrote) {
+            runner
+                .site
+                .monitor
+                .notice(&format!("no checkpoint was written: {}", causes(&error).join(": ")));
+        }
+    }
     if job.stub && !runner.site.stop.requested() {
         stats.stubbed = runner.stub(stats.pressure)?;
     }

@@ -106,8 +106,9 @@ impl Verifier<'_, '_> {
     }
 
     /// What is wrong with the file's copy, by the state DB after the packs were
-    /// checked; `None` when every chunk is in a good pack.
-    fn bad_copy(&self, managed: &ManagedRow) -> Result<Option<String>, Error> {
+    /// checked, or by what other servers have; `None` when every chunk is in a good
+    /// pack.
+    fn bad_copy(&mut self, managed: &ManagedRow) -> Result<Option<String>, Error> {
         let Some(id) = managed.content else {
             return Ok(Some("no copy is recorded".to_owned()));
         };
@@ -116,8 +117,12 @@ impl Verifier<'_, '_> {
         };
         let ids: Vec<ChunkId> = content.chunk_ids().collect();
         let places = self.site.state.find_chunks(&ids)?;
-        let bad = ids.iter().zip(places).find(|(_, place)| place.is_none());
-        Ok(bad.map(|(id, _)| format!("chunk {id} is in no good pack")))
+        for (id, place) in ids.iter().zip(places) {
+            if place.is_none() && !self.elsewhere.has(self.site, id)? {
+                return Ok(Some(format!("chunk {id} is in no good pack")));
+            }
+        }
+        Ok(None)
     }
 
     fn record(

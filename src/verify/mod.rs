@@ -13,20 +13,26 @@
 //! that nothing relies on a bad copy again. A bad copy of a file whose bytes
 //! are still local is repaired by uploading it again.
 
+mod elsewhere;
 mod files;
 mod objects;
 mod reading;
 mod sample;
+mod segments;
 mod store_alone;
+mod strays;
 
 pub use sample::Sample;
 pub use store_alone::store_alone;
+
+use elsewhere::Elsewhere;
 
 use crate::ids::{ChunkId, ContentId, PackId};
 use crate::os::relpath::RelPath;
 use crate::os::tree::RootDir;
 use crate::site::{Site, catalog, log};
 use crate::state::{RootId, RootRow};
+use crate::store::Key;
 use crate::{state, store, stub};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -71,8 +77,12 @@ pub enum Problem {
     Lost { path: PathBuf, size_bytes: u64, content: Option<ContentId>, why: String },
     /// The copy is bad, the bytes are local: uploading again repairs it.
     Repairable { root: RootId, path: PathBuf, inside: RelPath, size_bytes: u64, why: String },
+    /// An object of this server's log is not there, or (`why`) not what it must be.
+    Log { key: Key, why: Option<String> },
     /// The file on disk is not the stub that the state DB says it is.
     NotTheStub { path: PathBuf, why: String },
+    /// A stub that nobody manages: `hsm adopt` is for it.
+    Stray { path: PathBuf, why: String },
 }
 
 /// Totals of one verification.
@@ -95,6 +105,8 @@ pub struct VerifyStats {
     pub unowned_bytes: u64,
     /// Files that could not be checked (unreadable, vanished).
     pub unchecked: u64,
+    /// Stubs that nobody manages.
+    pub stray_stubs: u64,
     /// A stop was requested before everything was checked.
     pub stopped: bool,
 }
@@ -115,6 +127,7 @@ impl VerifyStats {
         self.unowned_objects += other.unowned_objects;
         self.unowned_bytes += other.unowned_bytes;
         self.unchecked += other.unchecked;
+        self.stray_stubs += other.stray_stubs;
         self.stopped |= other.stopped;
     }
 }
@@ -126,18 +139,23 @@ pub fn run(
     options: &Options,
     found: &mut dyn FnMut(&Problem),
 ) -> Result<VerifyStats, Error> {
-    let mut verifier = Verifier { site, options, found, stats: VerifyStats::default() };
+    let (stats, elsewhere) = (VerifyStats::default(), Elsewhere::default());
+    let mut verifier = Verifier { site, options, found, stats, elsewhere };
     if !options.dry_run {
         // What another node's collection deleted is not missing.
         log::look(verifier.site)?;
     }
     let scope = verifier.scope(roots)?;
     verifier.list(scope.as_ref())?;
+    if scope.is_none() {
+        verifier.segments()?;
+    }
     if let Some(sample) = options.data {
         verifier.read_packs(sample, scope.as_ref())?;
     }
     for (row, root) in roots {
         verifier.files(row, root)?;
+        verifier.strays(row, root)?;
     }
     verifier.stats.stopped = verifier.site.stop.requested();
     Ok(verifier.stats)
@@ -148,6 +166,7 @@ struct Verifier<'a, 's> {
     options: &'a Options,
     found: &'a mut dyn FnMut(&Problem),
     stats: VerifyStats,
+    elsewhere: Elsewhere,
 }
 
 impl Verifier<'_, '_> {

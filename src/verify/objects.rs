@@ -192,7 +192,9 @@ impl Verifier<'_, '_> {
                 self.stats.packs_read += 1;
                 self.stats.bytes_read += check.bytes;
                 self.site.monitor.advance(1, check.bytes);
-                if check.more_than_known {
+                let row = self.site.state.pack(pack)?;
+                let is_proven = row.is_some_and(|row| row.evidence.is_some());
+                if check.more_than_known || (!is_proven && check.damaged.is_empty()) {
                     self.reinstate(pack)?;
                 }
                 let ids: Vec<ChunkId> = check.damaged.iter().map(|(id, _)| *id).collect();

@@ -165,9 +165,7 @@ impl Act<'_> {
                 let end = fs::metadata(&path).expect("metadata").len();
                 write_at(&path, end, &bytes.make())
             }
-            Edit::Truncate(pick, len) => {
-                open(&file(pick)?).and_then(|file| file.set_len(u64::from(*len)))
-            }
+            Edit::Truncate(pick, len) => resize(&file(pick)?, u64::from(*len)),
             Edit::PunchHole(pick, at, len) => punch(&file(pick)?, *at, *len),
             Edit::Chmod(pick, mode) => {
                 let mode = fs::Permissions::from_mode(0o600 | u32::from(*mode) & 0o177);
@@ -217,6 +215,20 @@ impl Act<'_> {
 
 fn open(path: &Path) -> std::io::Result<File> {
     File::options().read(true).write(true).open(path)
+}
+
+/// A longer file gets a hole for certain: xfs gives a writer space ahead of its
+/// data, which would lie inside the file then, now in one twin and now in the other.
+fn resize(path: &Path, len: u64) -> std::io::Result<()> {
+    let file = open(path)?;
+    let end = file.metadata()?.len();
+    file.set_len(len)?;
+    if len > end {
+        use rustix::fs::FallocateFlags;
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&file, mode, end, len - end)?;
+    }
+    Ok(())
 }
 
 fn write_at(path: &Path, at: u64, bytes: &[u8]) -> std::io::Result<()> {

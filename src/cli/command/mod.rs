@@ -7,27 +7,37 @@
 pub mod adopt;
 pub mod apply;
 mod apply_rows;
+pub mod cat;
 pub mod demo;
 pub mod doctor;
 pub mod du;
 pub mod explain;
+pub mod export;
 pub mod find;
+pub mod gc;
 pub mod generate;
+pub mod history;
 pub mod init;
 pub mod log;
 pub mod ls;
+pub mod nodes;
 pub mod pin;
 pub mod plan;
 pub mod policy;
 pub mod policy_fields;
+pub mod pull;
+pub mod rebuild;
 pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
 pub mod recalls;
+pub mod restore;
 pub mod scan;
+pub mod snapshot;
 pub mod status;
 pub mod stub;
 pub mod tier;
+pub mod undelete;
 pub mod unpin;
 pub mod upload;
 pub mod verify;
@@ -76,6 +86,11 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Recall(args) => recall::run(context, args),
         Command::RecallGuard(args) => recall_guard::run(context, args),
         Command::Adopt(args) => adopt::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
+        Command::Pull(args) => pull::run(context, args),
+        Command::Undelete(args) => undelete::run(context, args),
+        Command::Cat(args) => cat::run(context, args),
+        Command::Export(args) => export::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Ls(args) => ls::run(context, args),
@@ -84,11 +99,16 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Explain(args) => explain::run(context, args),
         Command::Log(args) => log::run(context, args),
         Command::Recalls(args) => recalls::run(context, args),
+        Command::History(args) => history::run(context, args),
+        Command::Snapshot(args) => snapshot::run(context, args),
+        Command::Nodes(args) => nodes::run(context, args),
+        Command::Rebuild(args) => rebuild::run(context, args),
         Command::Pin(args) => pin::run(context, args),
         Command::Unpin(args) => unpin::run(context, args),
         Command::Doctor(args) => doctor::run(context, args),
         Command::Policy(args) => policy::run(context, args),
         Command::Demo(args) => demo::run(context, args),
+        Command::Gc(args) => gc::run(context, args),
         Command::Generate(args) => generate::run(context, args),
     }
 }
@@ -106,6 +126,11 @@ pub fn name(command: &Command) -> &'static str {
         Command::Recall(_) => "recall",
         Command::RecallGuard(_) => "recall-guard",
         Command::Adopt(_) => "adopt",
+        Command::Restore(_) => "restore",
+        Command::Pull(_) => "pull",
+        Command::Undelete(_) => "undelete",
+        Command::Cat(_) => "cat",
+        Command::Export(_) => "export",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
         Command::Ls(_) => "ls",
@@ -114,11 +139,16 @@ pub fn name(command: &Command) -> &'static str {
         Command::Explain(_) => "explain",
         Command::Log(_) => "log",
         Command::Recalls(_) => "recalls",
+        Command::History(_) => "history",
+        Command::Snapshot(_) => "snapshot",
+        Command::Nodes(_) => "nodes",
+        Command::Rebuild(_) => "rebuild",
         Command::Pin(_) => "pin",
         Command::Unpin(_) => "unpin",
         Command::Doctor(_) => "doctor",
         Command::Policy(_) => "policy",
         Command::Demo(_) => "demo",
+        Command::Gc(_) => "gc",
         Command::Generate(_) => "generate",
     }
 }

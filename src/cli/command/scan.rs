@@ -119,7 +119,7 @@ fn look(
     for place in places {
         let root = rescan::open_root(&place.root)?;
         let under = (!place.path.is_root()).then(|| place.path.clone());
-        let options = scan::Options { threads, under, skip: own_places(config) };
+        let options = scan::Options { threads, under, skip: own_places(config), alone: false };
         let seen = scan::run(&root, &options, &Silent, &context.stop, &mut Nowhere)?;
         let path = escaped_path(&place.root.path);
         let (files, directories) = (seen.files, seen.directories);

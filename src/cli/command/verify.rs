@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::locate;
-use crate::cli::opened::{Catalog, chunking, with_site, with_store};
+use crate::cli::opened::{Catalog, StorePlace, chunking, with_site, with_store};
 use crate::cli::output::{Name, escaped_path};
 use crate::state::RootRow;
 use crate::tier::repair;
@@ -27,8 +27,9 @@ Exit code 4 means that problems were found; each is named.";
 /// Check the store against the files
 ///
 /// Lists the store and compares it with what should be there, in both
-/// directions: stubs without their objects, objects without an owner. With
-/// --data it reads and re-hashes the objects, those checked longest ago first.
+/// directions: stubs without their objects, objects without an owner; and it lists
+/// stubs that nobody manages, such as those of a backup (hsm adopt). With --data it
+/// reads and re-hashes the objects, those checked longest ago first.
 ///
 /// It never touches a file or an object. A bad copy is recorded as damaged, so
 /// that nothing relies on it again (not with --dry-run), and what is lost is
@@ -141,7 +142,16 @@ fn tell(context: &Context, problem: &Problem) -> Result<(), Error> {
         Problem::Repairable { path, why, .. } => {
             format!("bad copy  {} (its bytes are local): {why}", escaped_path(path))
         }
+        Problem::Log { key, why: None } => {
+            format!("log       {key} is missing; try: hsm rebuild --force")
+        }
+        Problem::Log { key, why: Some(why) } => {
+            format!("log       {key} is damaged: {why}; try: hsm rebuild --dry-run --force")
+        }
         Problem::NotTheStub { path, why } => format!("stub      {}: {why}", escaped_path(path)),
+        Problem::Stray { path, why } => {
+            format!("stray     {}: {why}; hsm adopt is for it", escaped_path(path))
+        }
     };
     context.out.line(text)?;
     context.out.record(&record(problem))
@@ -169,6 +179,13 @@ fn record(problem: &Problem) -> serde_json::Value {
         Problem::Repairable { path, size_bytes, why, .. } => json!({
             "type": "problem", "kind": "bad-copy", "path": Name::of(path),
             "size_bytes": size_bytes, "why": why,
+        }),
+        Problem::Log { key, why } => json!({
+            "type": "problem", "kind": if why.is_some() { "log-damaged" } else { "log-missing" },
+            "object": key.as_str(), "why": why,
+        }),
+        Problem::Stray { path, why } => json!({
+            "type": "problem", "kind": "stray-stub", "path": Name::of(path), "why": why,
         }),
         Problem::NotTheStub { path, why } => json!({
             "type": "problem", "kind": "not-the-stub", "path": Name::of(path), "why": why,
@@ -215,7 +232,8 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
         .with("repairable_files", totals.repairable_files)
         .with("repaired_files", totals.repaired_files)
         .with("unowned_objects", totals.unowned_objects)
-        .with("unchecked_files", totals.unchecked))
+        .with("unchecked_files", totals.unchecked)
+        .with("stray_stubs", totals.stray_stubs))
 }
 
 /// A store without the server it came from: every catalog against every pack.
@@ -226,7 +244,8 @@ fn store_alone(
     data: Option<Sample>,
 ) -> Result<Outcome, Error> {
     let mut broken = None;
-    let totals = with_store(context, url, key_file, |store, protection, store_id| {
+    let place = StorePlace { url, key: key_file, ..StorePlace::default() };
+    let totals = with_store(context, place, |store, protection, store_id| {
         Ok(verify::store_alone(store, protection, store_id, data, &context.stop, &mut |problem| {
             if broken.is_none() {
                 broken = tell(context, problem).err();

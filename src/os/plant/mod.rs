@@ -24,15 +24,19 @@
 //! resolution each. Nothing here is durable on return; sync afterwards.
 
 mod attributes;
+mod listing;
 mod node;
 mod place;
+mod remove;
 #[cfg(test)]
 mod tests;
 mod unnamed;
 
 pub use attributes::{Attribute, Attributes, Refusal};
+pub use listing::Listing;
 pub use node::Over;
 pub use place::Placed;
+pub use remove::Removed;
 pub use unnamed::Unnamed;
 
 use super::blocks::timespec;
@@ -97,6 +101,14 @@ impl Plantation {
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open(dir, flags, Mode::empty())?;
+        Ok(Self::on(Arc::new(top), Arc::default()))
+    }
+
+    /// Of a directory that is open, not with `O_PATH`: what is made goes through the
+    /// mount that it was opened by, which may be one that raises no events.
+    pub fn at(dir: impl AsFd) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::openat(dir, ".", flags, Mode::empty())?;
         Ok(Self::on(Arc::new(top), Arc::default()))
     }
 

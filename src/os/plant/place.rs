@@ -16,6 +16,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+/// How a temporary name begins; 16 hexadecimal digits follow.
+pub(super) const LITTER: &str = ".hsm-restore-";
+
 /// Whether a finished object got its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
@@ -41,7 +44,7 @@ impl Temporary {
         make: impl FnOnce(BorrowedFd<'_>, &str) -> rustix::io::Result<T>,
     ) -> io::Result<(Self, T)> {
         let random = getrandom::u64().expect("the kernel's random source answers once booted");
-        let name = format!(".hsm-restore-{random:016x}");
+        let name = format!("{LITTER}{random:016x}");
         fault::effect("plant.make")?;
         let made = make(dir.as_fd(), &name)?;
         Ok((Self { dir: Arc::clone(dir), kind, name }, made))
@@ -210,7 +213,7 @@ fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
 }
 
 /// The same file and nothing written to it since. A rename changes the ctime.
-fn same(now: &Stat, then: &Stat) -> bool {
+pub(super) fn same(now: &Stat, then: &Stat) -> bool {
     let identity = |stat: &Stat| (stat.dev, stat.ino, stat.btime_ns, stat.kind);
     identity(now) == identity(then)
         && (now.mtime_ns, now.size_bytes) == (then.mtime_ns, then.size_bytes)

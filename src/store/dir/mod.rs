@@ -138,6 +138,18 @@ impl DirectoryStore {
     }
 }
 
+impl DirectoryStore {
+    /// The directory of a probe goes with the last of its scratch objects; the kernel
+    /// removes only empty ones.
+    fn remove_scratch_dir(&self, parent: &str) {
+        if let Some(name) = parent.strip_prefix(PROBE_PREFIX).filter(|name| !name.contains('/'))
+            && let Ok(dir) = self.open_dir(PROBE_PREFIX.trim_end_matches('/'))
+        {
+            let _ = rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
 impl Store for DirectoryStore {
     fn location(&self) -> String {
         format!("file://{}", self.path.display())
@@ -209,7 +221,10 @@ impl Store for DirectoryStore {
         match deleted {
             // EISDIR and ENOTDIR: another key has this one as a segment prefix
             // or the other way round, so there is no such object.
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => Ok(()),
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => {
+                self.remove_scratch_dir(parent);
+                Ok(())
+            }
             Err(errno) => Err(self.error(errno, "delete", key.as_str())),
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn assemble(
     sent: &Receiver<Sent>,
     give_up: &dyn Fn(u64, u64) -> bool,
 ) -> Result<UploadStats, Error> {
-    let committer = Committer::open(site, root_id, shared.root)?;
+    let committer = Committer::open(site, root_id, shared.root, shared.heard)?;
     let builders = Builders::new(shared, site.protection, site.store_id);
     let mut assembler = Assembler {
         site,
@@ -340,7 +340,6 @@ impl Assembler<'_, '_> {
         evidence: &crate::manifest::PackEvidence,
     ) -> Result<(), Error> {
         self.site.state.record_pack(id, size_bytes, slots, evidence)?;
-        self.committer.add_pack(id);
         fault::point("upload.pack-recorded");
         Ok(())
     }
@@ -430,8 +429,11 @@ impl Assembler<'_, '_> {
 
     fn conclude(mut self) -> Result<UploadStats, Error> {
         let stranded = self.ledger.drain();
+        let collected = self.committer.is_collected_from(self.site).unwrap_or(false);
         for file in stranded {
-            self.file_failed(&file.request.path, &FileError::NotSent);
+            // It counts on a chunk that somebody found and that is gone by now.
+            let why = if collected { FileError::Collected } else { FileError::NotSent };
+            self.file_failed(&file.request.path, &why);
             self.committer.abandon(file.stamp.ident);
         }
         self.guarded(|this| {

@@ -67,6 +67,8 @@ pub enum FileError {
         "the copy that it shares with another file is gone from the store; the next run sends it again"
     )]
     SharedCopyLost,
+    #[error("its copy was being collected as garbage; the next run sends it again")]
+    Collected,
     #[error(
         "it has {found} pieces (chunks and holes), a catalog record holds {most}; larger chunks make fewer"
     )]
@@ -130,7 +132,7 @@ impl FileError {
 
     /// That is how files in use are: told and counted, no failure.
     pub(super) fn is_change(&self) -> bool {
-        matches!(self, Self::Changed(_) | Self::Replaced | Self::Vanished)
+        matches!(self, Self::Changed(_) | Self::Replaced | Self::Vanished | Self::Collected)
     }
 }
 

@@ -30,7 +30,7 @@ pub use files::{FileError, How, Request, Stamp};
 use super::Error;
 use crate::os::tree::RootDir;
 use crate::site::Site;
-use crate::state::RootId;
+use crate::state::{Heard, RootId};
 use budget::Budget;
 use claims::Claims;
 use spare::Spare;
@@ -80,6 +80,8 @@ pub struct UploadStats {
 /// The pipeline's threads share this.
 struct Shared<'a> {
     root: &'a RootDir,
+    /// Of collections, before any worker asks for a chunk.
+    heard: Heard,
     budget: Budget,
     claims: Claims,
     chunk_buffers: Spare,
@@ -117,6 +119,7 @@ where
 {
     let shared = Shared {
         root,
+        heard: site.state.heard()?,
         budget: Budget::new(in_flight_bytes(site.memory_bytes)),
         claims: Claims::default(),
         chunk_buffers: Spare::new(site.workers.max(1) * 2),

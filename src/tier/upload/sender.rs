@@ -7,11 +7,10 @@
 use super::Shared;
 use crate::chunk::ChunkSlot;
 use crate::clock::Clock;
-use crate::fault;
 use crate::ids::PackId;
 use crate::manifest::PackEvidence;
-use crate::site::pack_key;
-use crate::store::{self, Capabilities, PutOptions, Store};
+use crate::site::put_and_prove;
+use crate::store::{self, Capabilities, Store};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 
@@ -41,7 +40,8 @@ pub(super) fn send(
 ) {
     for pack in packs {
         let size_bytes = pack.bytes.len() as u64;
-        let result = put_and_prove(store, capabilities, clock, &pack);
+        let SealedPack { id, class, bytes, .. } = &pack;
+        let result = put_and_prove(store, capabilities, clock, *id, class.clone(), bytes);
         // Unless the store still holds on to it.
         if let Ok(buffer) = pack.bytes.try_into_mut() {
             shared.pack_buffers.give_back(buffer.into());
@@ -51,24 +51,4 @@ pub(super) fn send(
             return;
         }
     }
-}
-
-fn put_and_prove(
-    store: &dyn Store,
-    capabilities: &Capabilities,
-    clock: Clock,
-    pack: &SealedPack,
-) -> Result<PackEvidence, store::Error> {
-    // The name is unique, so plain create is enough where the store cannot do
-    // a conditional one.
-    let options = PutOptions {
-        create_new: capabilities.conditional_create,
-        storage_class: pack.class.clone(),
-    };
-    let receipt = store.put(&pack_key(pack.id), pack.bytes.clone(), &options)?;
-    fault::point("upload.pack-put");
-    let evidence =
-        store::prove(store, capabilities, &receipt, &pack.bytes, pack.id, clock.now_ns())?;
-    fault::point("upload.pack-proven");
-    Ok(evidence)
 }

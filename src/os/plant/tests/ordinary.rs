@@ -101,3 +101,30 @@ fn a_device_and_an_unwritable_directory_are_errors() {
         assert_eq!(target.names(""), ["d"]);
     });
 }
+
+#[test]
+fn a_listing_tells_the_names_and_clears_what_a_killed_restore_left() {
+    let mut target = Target::new();
+    target.file("d/one", b"1");
+    target.file("d/two", b"2");
+    let litter = ".hsm-restore-0123456789abcdef";
+    fs::write(target.at("d").join(litter), b"replaced").expect("write");
+    symlink("x", target.at("d/.hsm-restore-00000000000000aa")).expect("symlink");
+    fs::create_dir(target.at("d/.hsm-restore-00000000000000bb")).expect("mkdir");
+    fs::create_dir_all(target.at("d/.hsm-restore-00000000000000cc/full")).expect("mkdir");
+    fs::write(target.at("d/.hsm-restore-mine"), b"another's name").expect("write");
+    let count = |target: &Target| fs::read_dir(target.at("d")).expect("list").count();
+    let names = |found: Option<Listing>| {
+        let mut names: Vec<Vec<u8>> = found?.names?.into_iter().collect();
+        names.sort();
+        Some(names)
+    };
+    let expected = [&b".hsm-restore-mine"[..], b"one", b"two"].map(<[u8]>::to_vec);
+    let found = target.plantation.list(&path("d"), 3, 0).expect("list");
+    assert_eq!(names(found).as_deref(), Some(&expected[..]));
+    assert_eq!(count(&target), 7, "what is younger stays");
+    assert!(names(target.plantation.list(&path("d"), 2, i64::MAX).expect("list")).is_none());
+    assert_eq!(count(&target), 4, "a directory with something in it stays, too");
+    assert!(target.plantation.list(&path("e/f"), 9, 0).expect("list").is_none());
+    assert!(target.plantation.list(&path("d/one"), 9, 0).is_err());
+}
