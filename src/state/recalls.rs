@@ -11,7 +11,6 @@
 //! scan finds a whole file and has it uploaded again, which moves no data.
 
 use super::error::{During, Result};
-use super::files::ManagedRow;
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::{Columns, rel_path, signed};
@@ -191,20 +190,6 @@ impl StateDb {
             });
         }
         Ok(found)
-    }
-
-    /// The managed file with this inode, in whichever of these roots it is.
-    pub fn managed_anywhere(
-        &self,
-        roots: &[RootId],
-        ident: FileIdent,
-    ) -> Result<Option<ManagedRow>> {
-        for root in roots {
-            if let Some(row) = self.managed_by_ident(*root, ident)? {
-                return Ok(Some(row));
-            }
-        }
-        Ok(None)
     }
 }
 

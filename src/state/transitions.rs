@@ -150,19 +150,6 @@ impl StateDb {
         })
     }
 
-    /// Stops managing a file: its row goes, nothing else changes.
-    pub fn forget_file(&mut self, root: RootId, ident: FileIdent) -> Result<()> {
-        let operation = "forgetting a file";
-        self.write(operation, |tx| {
-            tx.execute(
-                "DELETE FROM file WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
-                (root.0, ident.ino as i64, ident.generation),
-            )
-            .during(operation)?;
-            Ok(())
-        })
-    }
-
     fn begin(
         &mut self,
         operation: &'static str,
