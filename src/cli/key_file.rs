@@ -39,7 +39,7 @@ pub fn read(path: &Path) -> Result<MasterKey, Error> {
         let what = format!("the key file {shown} can be read by others than its owner");
         return Err(Error::refused(what, format!("chmod 600 {shown}")));
     }
-    let (owner, own) = (metadata.uid(), process::user_id());
+    let (owner, own) = (metadata.uid(), process::uid());
     if owner != own && owner != 0 {
         let shown = escaped_path(path);
         let what = format!("the key file {shown} belongs to user {owner}, who can read it");

@@ -20,6 +20,7 @@ pub mod locate;
 pub mod manual;
 pub mod opened;
 mod output;
+mod programs;
 pub mod progress;
 pub mod report;
 pub mod restoring;
@@ -52,7 +53,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         tracing::warn!(%error, "a crash of this process may leave its memory in a file");
     }
     let out = Output::stdout(cli.global.json, cli.global.quiet);
-    let ended = Context::new(cli.global.clone(), out.clone())
+    let ended = Context::new(cli.global.clone(), command::name(&cli.command), out.clone())
         .and_then(|context| command::run(&context, &cli.command).map(|end| context.conclude(end)));
     conclude(&out, command::name(&cli.command), ended)
 }

@@ -37,6 +37,7 @@ pub mod signals;
 pub mod slots;
 pub mod space;
 pub mod stat;
+pub mod terminal;
 pub mod tree;
 pub mod wait;
 pub mod xattrs;
