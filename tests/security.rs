@@ -27,6 +27,7 @@ mod security {
     pub mod modes;
     pub mod ordinary;
     pub mod page;
+    pub mod plans;
     pub mod races;
     pub mod sockets;
     pub mod stores;

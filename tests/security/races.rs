@@ -15,7 +15,7 @@ use std::path::PathBuf;
 const LEN: usize = 40_000;
 const FILES: u64 = 4;
 /// How often each command is run in the race.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 4;
 
 /// A tree of an ordinary user's; beside it a directory of root's that has the same
 /// names, with other bytes of the same lengths.
@@ -141,9 +141,14 @@ fn files_swapped_for_links_while_they_are_tiered_and_recalled_lead_nowhere() {
     let scene = Scene::new();
     let tree = scene.sandbox.tree();
     let tree = tree.to_str().expect("a plain path");
+    let plan = scene.sandbox.path("plan.jsonl");
+    let plan = plan.to_str().expect("a plain path");
     let swapper = scene.swapper("tree");
     for _ in 0..ROUNDS {
         scene.hsm(&["scan"]);
+        scene.hsm(&["plan", "-o", plan]);
+        scene.hsm(&["apply", plan]);
+        scene.hsm(&["recall", "-r", tree]);
         scene.hsm(&["tier"]);
         scene.hsm(&["recall", "-r", tree]);
         scene.hsm(&["upload"]);
