@@ -20,6 +20,7 @@ pub use handover::stub_requested;
 use super::sightings::Sightings;
 use super::{Error, conditions, recover};
 use crate::chunk::Protection;
+use crate::config::OfflineBit;
 use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
 use crate::os::relpath::RelPath;
@@ -134,6 +135,7 @@ struct Bench<'a> {
     store_id: StoreId,
     protection: &'a Protection,
     judge: &'a Judge<'a>,
+    offline: OfflineBit,
 }
 
 /// A file that carries its marker and waits for the flush. Dropped together, the
@@ -255,6 +257,7 @@ impl<'a> Stubbing<'a> {
             store_id: site.store_id,
             protection: site.protection,
             judge: self.judge,
+            offline: site.offline,
         };
         let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
             bench.arm(target).map(|marked| (target, marked))
@@ -404,7 +407,8 @@ impl<'a> Bench<'a> {
         }
         let copy = target.copy.lock().expect("no holder panics").take();
         let copy = copy.expect("each target is armed once");
-        let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
+        let tag = self.store_id.tag();
+        let armed = stub::arm(file, self.space, &expected, copy, tag, self.offline)?;
         Ok(Marked { armed, secluded })
     }
 

@@ -104,7 +104,8 @@ impl Stamp {
             stat = statx_fd(file).map_err(FileError::Read)?;
         }
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        let xattrs = own_left_out(attributes).map_err(FileError::Read)?;
+        let mut xattrs = own_left_out(attributes).map_err(FileError::Read)?;
+        stub::leave_out(file, MarkerSpace::for_this_process(), &mut xattrs);
         Ok(Self { ident, stat, xattrs })
     }
 
