@@ -55,11 +55,18 @@ impl Client {
         serde_json::from_str(&line).expect("an object")
     }
 
+    /// The answer may be an error.
+    #[track_caller]
+    fn try_step(&mut self, step: &Value) -> Value {
+        writeln!(self.input, "{step}").expect("the client listens");
+        self.answer()
+    }
+
     #[track_caller]
     pub fn step(&mut self, step: Value) -> Value {
-        writeln!(self.input, "{step}").expect("the client listens");
-        let answer = self.answer();
-        assert!(answer.get("error").is_none(), "{step}: {answer}");
+        let answer = self.try_step(&step);
+        let what = [&step["do"], &step["handle"], &step["name"]];
+        assert!(answer.get("error").is_none(), "{what:?}: {answer}");
         answer
     }
 
@@ -79,9 +86,15 @@ impl Client {
 
     #[track_caller]
     pub fn write(&mut self, handle: &str, offset: u64, bytes: &[u8]) {
+        let answer = self.try_write(handle, offset, bytes);
+        assert_eq!(answer["bytes"], bytes.len(), "{answer}");
+    }
+
+    #[track_caller]
+    pub fn try_write(&mut self, handle: &str, offset: u64, bytes: &[u8]) -> Value {
         let data = BASE64_STANDARD.encode(bytes);
-        self.step(json!({ "do": "write", "handle": handle, "offset": offset, "data": data,
-            "through": false }));
+        self.try_step(&json!({ "do": "write", "handle": handle, "offset": offset, "data": data,
+            "through": false }))
     }
 
     /// All of the file reads as these bytes.

@@ -53,7 +53,7 @@ impl Server {
         Self::with(test, "")
     }
 
-    /// With more lines for `[global]`, after those of the page.
+    /// With more lines for the share, after those of the page.
     pub fn with(test: &str, more: &str) -> Option<Self> {
         if !is_possible(test) {
             return None;
@@ -210,7 +210,7 @@ fn configure(guarded: &Guarded, port: u16, more: &str) -> PathBuf {
         "[global]\n    smb ports = {port}\n    interfaces = 127.0.0.1/8\n    \
          bind interfaces only = yes\n    load printers = no\n    disable spoolss = yes\n    \
          idmap config * : backend = tdb\n    idmap config * : range = 100000-200000\n    \
-         log file = {log}\n{places}{text}\n[global]\n{more}\n",
+         log file = {log}\n{places}{text}\n[{SHARE}]\n{more}\n",
         log = dir.join("log").display(),
     );
     let conf = dir.join("smb.conf");

@@ -25,7 +25,7 @@ use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
-use crate::os::tree::{RootDir, is_gone};
+use crate::os::tree::{RootDir, is_gone, is_leased};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
 use crate::site::{Custody, Secluded, Site};
@@ -375,6 +375,9 @@ impl<'a> Bench<'a> {
     fn closed(&self, row: &ManagedRow, source: std::io::Error) -> NotStubbed {
         if is_gone(&source) {
             return Refusal::new(conditions::UNCHANGED, "it was deleted or renamed").into();
+        }
+        if is_leased(&source) {
+            return Refusal::new(conditions::NOT_OPEN, conditions::LEASED).into();
         }
         if source.kind() == std::io::ErrorKind::ExecutableFileBusy {
             return Refusal::new(conditions::NOT_OPEN, "it is a program that runs").into();
