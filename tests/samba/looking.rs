@@ -3,6 +3,7 @@
 use super::super::guard::GUARDED_POLICY;
 use super::super::support::Ran;
 use super::super::support::running::{PATIENCE, Running, until};
+use super::super::support::snapshot::allocated;
 use super::server::{Server, bytes};
 use hsm::stub::dos_attributes::{self, DOS_ATTRIBUTES};
 use std::process::Stdio;
@@ -122,15 +123,18 @@ fn files_without_dos_attributes_are_shown_as_configured() {
     }
     server.guarded.stub(&["samba.bin"]);
     assert!(!server.is_offline("samba.bin"), "never is never");
+    let blocks = ["auto.bin", "always.bin"].map(|name| allocated(&server.guarded.path(name)));
+    assert_eq!(blocks, [0, 4096], "what it costs on ext4");
     for (name, seed) in names.iter().zip(6..) {
         assert!(server.get(name) == bytes(seed), "{name}");
         assert_eq!(server.xattr(name, DOS_ATTRIBUTES), None, "{name}: as it was");
     }
 }
 
-/// With a rule that denies `smbd`.
+/// With a rule that denies `smbd` when it works for the user of these tests.
 fn deny(server: &mut Server, errno: &str) {
-    let rule = "[[guard.rule]]\nname = \"clients\"\nexe = \"smbd*\"\naction = \"deny\"";
+    let rule =
+        "[[guard.rule]]\nname = \"clients\"\nexe = \"smbd*\"\nuser = \"backup\"\naction = \"deny\"";
     let config = server.guarded.sandbox.config();
     let known = std::fs::read_to_string(&config).expect("the config");
     let (before, _) =

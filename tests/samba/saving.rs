@@ -108,6 +108,20 @@ fn acrobat_deletes_a_stub_and_renames_the_new_file_to_its_name() {
     assert!(server.get("plan.pdf") == bytes(36) && server.get("away.pdf") == bytes(35));
 }
 
+/// Samba's own bin is a rename.
+#[test]
+fn a_stub_goes_into_the_recycle_bin_as_a_stub() {
+    let more = "    vfs objects = acl_xattr recycle\n    recycle:repository = .recycle\n";
+    let Some(server) = Server::with("a_stub_goes_into_the_recycle_bin", more) else { return };
+    server.stubs(&[("a.docx", 37)]);
+    server.smb("del a.docx");
+    assert!(server.guarded.is_stub(".recycle/a.docx"));
+    server.tier();
+    server.smb("rename .recycle\\a.docx back.docx");
+    assert!(server.guarded.is_stub("back.docx"));
+    assert!(server.get("back.docx") == bytes(37));
+}
+
 /// The policy for office documents, two years later.
 #[test]
 fn lock_files_and_saves_in_progress_are_never_tiered() {
