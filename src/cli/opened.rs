@@ -11,7 +11,7 @@ use super::key_file;
 use super::report;
 use crate::catalog::CatalogDb;
 use crate::chunk::{Chunking, Protection};
-use crate::config::Config;
+use crate::config::{Config, OfflineBit};
 use crate::errand::Errand;
 use crate::ids::{NodeId, StoreId};
 use crate::manifest::StoreDescriptor;
@@ -63,6 +63,7 @@ pub fn with_site<T>(
         workers: config.upload.threads.unwrap_or(cores).max(1),
         memory_bytes: config.upload.memory_bytes,
         connections: config.store.concurrency.unwrap_or(4).max(1),
+        offline: config.samba.offline,
         custody: &Leases,
         guard: guard.as_mut().map(|guard| guard as &mut dyn Guard),
     };
@@ -128,6 +129,7 @@ pub fn with_reading_site<T>(
             workers: cores,
             memory_bytes: 256 << 20,
             connections: 8,
+            offline: OfflineBit::default(),
             custody: &Leases,
             guard: None,
         })

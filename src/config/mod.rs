@@ -14,6 +14,7 @@ mod guard;
 mod locate;
 mod parse;
 mod roots;
+mod samba;
 mod template;
 
 pub use crate::document::Problem as ConfigError;
@@ -24,6 +25,7 @@ pub use guard::{
 };
 pub use locate::{ConfigPaths, locate};
 pub use roots::add_root;
+pub use samba::{OfflineBit, SambaSection};
 pub use template::TemplateValues;
 
 use std::path::PathBuf;
@@ -41,6 +43,7 @@ pub struct Config {
     pub upload: UploadSection,
     pub guard: GuardSection,
     pub gc: GcSection,
+    pub samba: SambaSection,
     /// Where the policies are; `policies.d` beside the config if not said.
     pub policy_dir: PathBuf,
 }

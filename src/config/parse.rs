@@ -3,13 +3,13 @@
 use super::guard::MetricsAt;
 use super::{
     Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
-    UploadSection, gc, guard,
+    UploadSection, gc, guard, samba,
 };
 use crate::document::{Document, Item, Section};
 use crate::units;
 use std::path::{Component, Path, PathBuf};
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 10] = [
     "roots",
     "state_dir",
     "policy_dir",
@@ -19,6 +19,7 @@ const TOP_KEYS: [&str; 9] = [
     "upload",
     "gc",
     "guard",
+    "samba",
 ];
 const STORE_KEYS: [&str; 10] = [
     "url",
@@ -75,6 +76,7 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
         upload,
         guard,
         gc: gc::read(top),
+        samba: samba::read(top),
         policy_dir: policy_dir?,
     };
     refuse_inside_roots(top, &config);

@@ -109,6 +109,15 @@ const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains
 # except_programs = ["/usr/bin/rsync"]
 "#;
 
+/// docs/SAMBA.md says what clients make of it.
+const SAMBA: &str = r#"
+# Shares of Samba. Stubs are shown to Windows clients as offline, so that they do
+# not read them for thumbnails: "auto" where Samba has stored DOS attributes of the
+# file, "always" for every stub, at the cost of a block on ext4, or "never".
+# [samba]
+# offline = "auto"
+"#;
+
 pub(super) fn template(values: &TemplateValues<'_>) -> String {
     let roots: String = values.roots.iter().map(|root| format!("  {},\n", quote(root))).collect();
     let path_style = if values.path_style { "path_style = true" } else { "# path_style = true" };
@@ -171,9 +180,10 @@ url = {url}
 # threads = 4
 # memory = \"256MiB\"
 
-{gc}{guard}",
+{gc}{guard}{samba}",
         gc = GC,
         guard = GUARD,
+        samba = SAMBA,
         state_dir = quote(values.state_dir),
         policy_dir = quote(values.policy_dir),
         url = quote(values.store_url),

@@ -26,6 +26,7 @@ fn a_small_config_has_sensible_defaults() {
     assert_eq!(config.encryption, None);
     assert!(config.store.dedup_across_nodes);
     assert_eq!(config.gc, GcSection::default());
+    assert_eq!(config.samba.offline, OfflineBit::Auto);
     let guard = GuardSection {
         run_dir: "/run/hsm".into(),
         first_byte: Duration::from_secs(30),
@@ -75,6 +76,8 @@ max_share = "12.5%"
 repack_below = "0%"
 repack_cold = true
 only_here = true
+[samba]
+offline = "always"
 "#;
     let config = Config::parse("c.toml", text).expect("a good config");
     let want = Config {
@@ -96,6 +99,7 @@ only_here = true
         chunking: ChunkingSection { size_bytes: 1 << 20 },
         upload: UploadSection { threads: Some(3), memory_bytes: 128 << 20 },
         guard: GuardSection::of_state_dir(Path::new("/state")),
+        samba: SambaSection { offline: OfflineBit::Always },
         gc: GcSection {
             grace: Duration::from_secs(14 * 86_400),
             backup_retention: Duration::from_secs(31_557_600),
@@ -457,7 +461,8 @@ fn every_line_of_the_template_that_shows_a_value_is_a_value() {
     assert_eq!(config.upload.threads, Some(4));
     assert!(config.store.dedup_across_nodes);
     assert_eq!(config.gc, GcSection::default(), "what is shown is what holds");
-    assert!(uncommented.contains("\n[gc]\n"));
+    assert_eq!(config.samba, SambaSection::default());
+    assert!(uncommented.contains("\n[gc]\n") && uncommented.contains("\n[samba]\n"));
     assert!(config.encryption.is_some());
     let rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(rules, ["moves by hand", "indexers", "scanners", "backups"]);

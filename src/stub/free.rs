@@ -15,9 +15,11 @@ use super::error::Error;
 use super::expected::{Expected, check_unchanged};
 use super::inspect::{Placement, inspect};
 use super::marker::Marker;
+use super::offline;
 use super::saved::Saved;
 use super::space::MarkerSpace;
 use super::{require_suitable, writable};
+use crate::config::OfflineBit;
 use crate::fault;
 use crate::manifest::VerifiedCopy;
 use crate::os::blocks;
@@ -55,13 +57,14 @@ pub struct Punched {
 /// Marks `file` as having `copy` behind it. The file may be open read-only
 /// (`RootDir::open_free`); it is compared with `expected` before anything about
 /// it is changed. On return the marker is visible, not durable. The ctime has
-/// changed.
+/// changed. `bit` says whether the stub is to be shown as offline.
 pub fn arm(
     file: File,
     space: MarkerSpace,
     expected: &Expected,
     copy: VerifiedCopy,
     store_tag: [u8; 4],
+    bit: OfflineBit,
 ) -> Result<Armed, Error> {
     check_unchanged(&file, expected)?;
     if copy.size_bytes() != expected.size_bytes {
@@ -86,6 +89,7 @@ pub fn arm(
         ident: expected.ident,
         store_tag,
         filling: false,
+        offline: offline::is_wanted(&file, bit),
     };
     let mut armed = Armed {
         file: Some(file),
@@ -146,6 +150,8 @@ impl Armed {
         if self.saved.is_privileged() {
             Saved::forget(self.file(), self.space)?;
         }
+        offline::show(self.file(), self.space, &self.marker);
+        fault::point("stub.offline-shown");
         let stat = statx_fd(self.file()).map_err(Error::Inspect)?;
         let freed_bytes = self.allocated_bytes.saturating_sub(stat.allocated_bytes);
         let file = self.file.take().expect("taken out only here and in disarm");

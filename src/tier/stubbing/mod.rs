@@ -20,11 +20,12 @@ pub use handover::stub_requested;
 use super::sightings::Sightings;
 use super::{Error, conditions, recover};
 use crate::chunk::Protection;
+use crate::config::OfflineBit;
 use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
-use crate::os::tree::{RootDir, is_gone};
+use crate::os::tree::{RootDir, is_gone, is_leased};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
 use crate::site::{Custody, Secluded, Site};
@@ -134,6 +135,7 @@ struct Bench<'a> {
     store_id: StoreId,
     protection: &'a Protection,
     judge: &'a Judge<'a>,
+    offline: OfflineBit,
 }
 
 /// A file that carries its marker and waits for the flush. Dropped together, the
@@ -259,6 +261,7 @@ impl<'a> Stubbing<'a> {
             store_id: site.store_id,
             protection: site.protection,
             judge: self.judge,
+            offline: site.offline,
         };
         let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
             bench.arm(target).map(|marked| (target, marked))
@@ -375,6 +378,9 @@ impl<'a> Bench<'a> {
         if is_gone(&source) {
             return Refusal::new(conditions::UNCHANGED, "it was deleted or renamed").into();
         }
+        if is_leased(&source) {
+            return Refusal::new(conditions::NOT_OPEN, conditions::LEASED).into();
+        }
         if source.kind() == std::io::ErrorKind::ExecutableFileBusy {
             return Refusal::new(conditions::NOT_OPEN, "it is a program that runs").into();
         }
@@ -406,7 +412,8 @@ impl<'a> Bench<'a> {
         }
         let copy = target.copy.lock().expect("no holder panics").take();
         let copy = copy.expect("each target is armed once");
-        let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
+        let tag = self.store_id.tag();
+        let armed = stub::arm(file, self.space, &expected, copy, tag, self.offline)?;
         Ok(Marked { armed, secluded })
     }
 

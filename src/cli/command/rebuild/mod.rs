@@ -165,6 +165,7 @@ fn site<'a>(
         workers: config.upload.threads.unwrap_or(cores).max(1),
         memory_bytes: config.upload.memory_bytes,
         connections: config.store.concurrency.unwrap_or(4).max(1),
+        offline: config.samba.offline,
         custody: &Leases,
         guard: None,
     })
