@@ -51,6 +51,18 @@ fn units() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")
 }
 
+/// File names of all units: what else is in the directory is for packages.
+fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(units()).expect("the units");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.into_string().expect("an ASCII name"));
+    let mut units: Vec<_> =
+        names.filter(|name| name.ends_with(".service") || name.ends_with(".timer")).collect();
+    units.sort();
+    assert!(units.len() > 10, "{units:?}");
+    units
+}
+
 /// Keys and values, without comments and section names.
 fn settings(unit: &str) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(units().join(unit)).expect("the unit");
@@ -86,8 +98,7 @@ fn the_guard_stays_in_the_mount_namespace_of_the_machine() {
 #[test]
 fn every_unit_runs_a_command_that_exists() {
     let known = hsm::cli::manual::man_pages();
-    for entry in std::fs::read_dir(units()).expect("the units") {
-        let name = entry.expect("the units").file_name().into_string().expect("an ASCII name");
+    for name in names() {
         for (_, line) in settings(&name).iter().filter(|(key, _)| key == "ExecStart") {
             let mut words = line.split(' ').filter(|word| !word.starts_with('-'));
             assert_eq!(words.next(), Some("/usr/bin/hsm"), "{name}");
@@ -97,6 +108,39 @@ fn every_unit_runs_a_command_that_exists() {
     }
 }
 
+/// What a timer starts disturbs nobody, ends as Ctrl-C ends it, and does not begin
+/// at the same second on every server.
+#[test]
+fn runs_of_timers_keep_in_the_background() {
+    let mut timers = 0;
+    for name in names() {
+        let Some(stem) = name.strip_suffix(".timer") else { continue };
+        timers += 1;
+        let has = |unit: &str, key: &str, wanted: &str| {
+            let found = settings(unit).into_iter().any(|(k, v)| k == key && v == wanted);
+            assert!(found, "{unit}: no {key}={wanted}");
+        };
+        let has_key = |unit: &str, key: &str| {
+            assert!(settings(unit).iter().any(|(known, _)| known == key), "{unit}: no {key}");
+        };
+        has(&name, "Persistent", "yes");
+        has_key(&name, "OnCalendar");
+        has_key(&name, "RandomizedDelaySec");
+        let service = format!("{stem}.service");
+        has(&service, "Type", "oneshot");
+        has(&service, "IOSchedulingClass", "idle");
+        has(&service, "KillSignal", "SIGINT");
+        has_key(&service, "Nice");
+        if name.contains('@') {
+            has(&service, "ConditionPathIsMountPoint", "%f");
+            let settings = settings(&service);
+            let run = settings.iter().find(|(key, _)| key == "ExecStart").expect("a command");
+            assert!(run.1.ends_with(" %f"), "{service}: {}", run.1);
+        }
+    }
+    assert_eq!(timers, 6);
+}
+
 /// The program need not be installed where the test runs. A systemd before 254
 /// does not know that the store can be preserved.
 #[test]
@@ -104,10 +148,10 @@ fn systemd_finds_nothing_wrong_with_them() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no", "--recursive-errors=yes"]);
-    for entry in std::fs::read_dir(units()).expect("the units") {
-        let path = entry.expect("the units").path();
-        let text = std::fs::read_to_string(&path).expect("a unit");
-        let copy = dir.path().join(path.file_name().expect("a name"));
+    for name in names() {
+        let text = std::fs::read_to_string(units().join(&name)).expect("a unit");
+        // A template is looked at as one of its instances.
+        let copy = dir.path().join(name.replace("@.", "@srv-media."));
         std::fs::write(&copy, text.replace("/usr/bin/hsm", "/bin/true")).expect("write");
         verify.arg(copy);
     }

@@ -24,6 +24,7 @@ mod strays;
 
 pub use sample::Sample;
 pub use store_alone::store_alone;
+pub use strays::why_stray;
 
 use elsewhere::Elsewhere;
 
