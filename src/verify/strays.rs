@@ -41,7 +41,7 @@ impl Verifier<'_, '_> {
 }
 
 /// What a file that no copy is known of is, if it is a stub all the same.
-pub fn why_stray(root: &RootDir, entry: &EntryRow) -> Option<&'static str> {
+pub(super) fn why_stray(root: &RootDir, entry: &EntryRow) -> Option<&'static str> {
     if !is_suspect(entry) {
         return None;
     }

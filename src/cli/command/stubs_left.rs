@@ -9,14 +9,12 @@ use super::Outcome;
 use crate::cli::context::{Context, state_file};
 use crate::cli::error::Error;
 use crate::cli::output::{Name, escaped_path};
-use crate::policy::FileState;
-use crate::state::{RootRow, StateDb};
+use crate::state::RootRow;
 use crate::tier::rescan::open_root;
 use crate::units::format_size;
-use crate::verify::why_stray;
+use crate::verify::Left;
 use clap::Args;
 use serde_json::json;
-use std::ops::ControlFlow;
 
 /// Say for each root how many files have bytes in the store only
 ///
@@ -35,9 +33,9 @@ pub fn run(context: &Context, _: &StubsLeftArgs) -> Result<Outcome, Error> {
     let _locks = context.lock(&config, &roots)?;
     let (mut left, mut unscanned) = (0, vec![]);
     for row in &roots {
-        let found = Left::of(&state, row)?;
+        let found = Left::of(&state, row, open_root(row).ok().as_ref())?;
         left += found.files + found.strays;
-        found.tell(context, row)?;
+        tell(context, row, found)?;
         if row.last_complete_scan_ns.is_none() {
             unscanned.push(escaped_path(&row.path).to_string());
         }
@@ -76,46 +74,18 @@ fn recall_all(roots: &[RootRow]) -> String {
     format!("hsm scan; hsm recall -r {}", paths.join(" "))
 }
 
-/// What is not all here in one root.
-struct Left {
-    files: u64,
-    bytes: u64,
-    /// Stubs that no copy is known of by the state DB.
-    strays: u64,
-}
-
-impl Left {
-    fn of(state: &StateDb, row: &RootRow) -> Result<Self, Error> {
-        let mut left = Self { files: 0, bytes: 0, strays: 0 };
-        for (found, files, bytes) in state.counts(row.id)?.states {
-            if FileState::NOT_ALL_HERE.contains(&found) {
-                left.files += files;
-                left.bytes += bytes;
-            }
-        }
-        // What is not mounted here is told by the state DB alone.
-        if let Ok(root) = open_root(row) {
-            state.for_each_entry(row.id, None, &mut |entry| {
-                left.strays += u64::from(why_stray(&root, &entry).is_some());
-                ControlFlow::Continue(())
-            })?;
-        }
-        Ok(left)
+fn tell(context: &Context, row: &RootRow, left: Left) -> Result<(), Error> {
+    let Left { files, bytes, strays } = left;
+    let path = escaped_path(&row.path);
+    if files + strays > 0 {
+        let managed = format!("{path}: {files} stubs ({})", format_size(bytes));
+        context.out.line(match strays {
+            0 => managed,
+            _ => format!("{managed}, and {strays} that the state DB does not know"),
+        })?;
     }
-
-    fn tell(&self, context: &Context, row: &RootRow) -> Result<(), Error> {
-        let Self { files, bytes, strays } = self;
-        let path = escaped_path(&row.path);
-        if files + strays > 0 {
-            let managed = format!("{path}: {files} stubs ({})", format_size(*bytes));
-            context.out.line(match strays {
-                0 => managed,
-                _ => format!("{managed}, and {strays} that the state DB does not know"),
-            })?;
-        }
-        context.out.record(&json!({
-            "type": "root", "path": Name::of(&row.path), "stubs": files, "bytes": bytes,
-            "strays": strays,
-        }))
-    }
+    context.out.record(&json!({
+        "type": "root", "path": Name::of(&row.path), "stubs": files, "bytes": bytes,
+        "strays": strays,
+    }))
 }
