@@ -114,6 +114,11 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Interrupted => "the same command again: it continues where it stopped".into(),
         Error::Policy(_) => "hsm policy check FILE, until it is silent".into(),
         Error::Config(_) => "mend the file at the lines named".into(),
+        Error::Manifest(manifest::Error::KeyUnused { .. }) => {
+            "hsm-store.json was replaced, or the key belongs to another store: find out who wrote it \
+             before anything is sent there or restored from it"
+                .into()
+        }
         Error::Manifest(manifest::Error::KeyMissing { .. } | manifest::Error::WrongKey { .. }) => {
             "the key file that was made with this store (--key-file FILE, or key_file in the \
              configuration)"
@@ -197,6 +202,8 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
             }
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
+            Tier::PlanMistakes(_) => "mend these lines and nothing is lost: none was done yet",
+            Tier::ForeignPlan { .. } => "hsm plan -o FILE, here and now",
             _ => return None,
         }
         .into(),

@@ -34,6 +34,11 @@ Examples:
 /// and only if the store has every pack of its content; --data reads and
 /// verifies them all. A file that holds all its data is an ordinary file: only
 /// the attribute is removed. One that holds a part of it is refused.
+///
+/// So is a file that somebody can read, by its owner and its mode, who cannot read any
+/// file that the store has with this content: an attribute can come from anywhere, such
+/// as an archive that root unpacked, and names a content whoever it belongs to. Give the
+/// copy the owner and the mode of its original, or say --any-reader.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct AdoptArgs {
@@ -47,6 +52,11 @@ pub struct AdoptArgs {
     /// Read the copy and verify it
     #[arg(long)]
     pub data: bool,
+
+    /// Adopt a file also if users can read it who cannot read any file that its content
+    /// is known of
+    #[arg(long)]
+    pub any_reader: bool,
 
     #[command(flatten)]
     pub dry_run: DryRun,
@@ -63,7 +73,8 @@ pub fn run(context: &Context, args: &AdoptArgs) -> Result<Outcome, Error> {
             locked.push(place.root.clone());
         }
     }
-    let options = Options { data: args.data, dry_run: args.dry_run.dry_run };
+    let options =
+        Options { data: args.data, dry_run: args.dry_run.dry_run, any_reader: args.any_reader };
     let totals = with_site(context, &config, &locked, Catalog::Untouched, |site| {
         let mut totals = Totals::default();
         let opened = locked.iter().map(|row| Ok((row.id, open_root(row)?)));
