@@ -102,6 +102,7 @@ pub enum Command {
     Policy(command::policy::PolicyArgs),
     Demo(command::demo::DemoArgs),
     Generate(command::generate::GenerateArgs),
+    StubsLeft(command::stubs_left::StubsLeftArgs),
 }
 
 /// `--dry-run`, on every command that changes something.

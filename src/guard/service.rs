@@ -213,12 +213,10 @@ pub fn exposed(guarding: &Guarding) -> Result<Vec<Exposed>, Trouble> {
         if !guarding.watched.is_visible(row) {
             continue;
         }
-        let stubs =
-            [FileState::Stub, FileState::Stubbing, FileState::Recalling, FileState::Damaged];
         let counts = state.counts(row.id)?.states;
         let (mut files, mut bytes) = (0, 0);
         for (found, more_files, more_bytes) in counts {
-            if stubs.contains(&found) {
+            if FileState::NOT_ALL_HERE.contains(&found) {
                 files += more_files;
                 bytes += more_bytes;
             }

@@ -36,6 +36,7 @@ pub mod scan;
 pub mod snapshot;
 pub mod status;
 pub mod stub;
+pub mod stubs_left;
 pub mod tier;
 pub mod undelete;
 pub mod unpin;
@@ -110,6 +111,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Demo(args) => demo::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Generate(args) => generate::run(context, args),
+        Command::StubsLeft(args) => stubs_left::run(context, args),
     }
 }
 
@@ -150,5 +152,6 @@ pub fn name(command: &Command) -> &'static str {
         Command::Demo(_) => "demo",
         Command::Gc(_) => "gc",
         Command::Generate(_) => "generate",
+        Command::StubsLeft(_) => "stubs-left",
     }
 }
