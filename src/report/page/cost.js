@@ -14,6 +14,15 @@ function storedNow() {
   return D.store.stored.map((sum) => ({ price: priceOf(sum.class), bytes: sum.bytes, name: classOf(sum.class) }));
 }
 
+// Of what is stored now: between its classes by their bytes.
+function priceNow() {
+  const parts = storedNow().filter((part) => part.price && part.bytes > 0);
+  const all = parts.reduce((total, part) => total + part.bytes, 0);
+  if (all === 0) return priceOf("");
+  const mean = (key) => parts.reduce((total, part) => total + part.price[key] * (part.bytes / all), 0);
+  return { retrieval: mean("retrieval"), get: mean("get") };
+}
+
 function recallCost(price, bytes, number) {
   if (!price) return 0;
   return (bytes / GB) * price.retrieval + (number / 1000) * price.get;
@@ -25,7 +34,7 @@ function costs(sum) {
   const storing = storedNow().reduce((total, part) => total + (part.bytes / GB) * (part.price ? part.price.storage : 0), 0);
   const sent = (sum.uploadBytes * choice.packed) / 100;
   const disk = prices.get(LOCAL).storage / GB;
-  const presentPrice = priceOf("");
+  const presentPrice = priceNow();
   const recallsNow = recallCost(presentPrice, D.stubs.size_bytes * share, D.stubs.files * share);
   return {
     rows: [

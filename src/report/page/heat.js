@@ -47,11 +47,12 @@ function drawHeat() {
     const shade = value === 0 ? 0 : Math.max(6, 100 * (1 + Math.log10(value / most) / 4));
     const inside = place.size >= choice.size && place.idle >= choice.idle;
     const { cell } = place;
-    cell.style.setProperty("--t", shade.toFixed(0));
+    const seen = inside ? shade : shade * 0.3;
+    cell.style.setProperty("--t", seen.toFixed(0));
     cell.textContent = value === 0 ? "" : of === 0 ? shortCount(value) : shortSize(value);
     cell.title = `${describe(place)}: ${files(sum[0])}, ${size(sum[1])}`;
     cell.className = [
-      shade > 52 ? "deep" : "",
+      seen > 50 ? "deep" : "",
       inside ? "in" : "out",
       inside && place.idle === choice.idle ? "edge-left" : "",
       inside && place.size === choice.size ? "edge-down" : "",
@@ -59,5 +60,5 @@ function drawHeat() {
   }
   const measure = choice.count === "files" ? "Number of files" : choice.view === "candidates" ? "Bytes that stubs would free" : "Sizes in bytes";
   const view = byId("view");
-  say("heat-caption", `${measure} by size and days idle: ${view.options[view.selectedIndex].textContent}. Darker is more, in steps of ten.`);
+  say("heat-caption", `${measure} by size and days idle: ${view.options[view.selectedIndex].textContent}. The stronger the colour the more, in steps of ten.`);
 }

@@ -78,6 +78,7 @@ function drawAnswer(sum) {
   say("go-files", count(sum.files));
   say("go-files-word", sum.files === 1 ? "file" : "files");
   say("go-bytes", size(sum.local));
+  byId("go-bytes").title = count(sum.local) + " bytes";
   const local = D.all.sum.local_bytes;
   const share = local > 0 ? (100 * sum.local) / local : 0;
   byId("go-meter").firstElementChild.style.setProperty("width", share + "%");
@@ -116,6 +117,8 @@ function drawCost(sum) {
     const change = row[2] - row[1];
     const word = Math.abs(change) < 0.00005 ? "·" : (change > 0 ? "+" : "−") + money(Math.abs(change));
     const side = word === "·" ? "" : change > 0 ? "more" : "less";
+    const isUnknown = row[0] === LOCAL && prices.get(LOCAL).storage === 0;
+    if (isUnknown) return make("tr", null, make("th", { scope: "row" }, row[0]), ...["–", "–", ""].map((text) => make("td", null, text)));
     return make("tr", { class: kind }, make("th", { scope: "row" }, row[0]), make("td", null, money(row[1])), make("td", null, money(row[2])), make("td", { class: side }, word));
   };
   fill("cost", ...rows.map((row) => line(row, "")), line(total, "total"));
@@ -148,3 +151,7 @@ buildPrices();
 buildHeat();
 listen();
 update();
+// The rule is what a reader looks for in a long policy.
+const rule = byId("toml").querySelector(".new:last-of-type");
+const box = byId("toml").parentElement;
+box.scrollTop = rule.offsetTop - box.offsetTop - box.clientHeight / 2;

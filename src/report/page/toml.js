@@ -4,7 +4,7 @@ function markText() {
   if (!choice.mark) return "";
   const lines = ["[watermark]", `high = "${choice.high}%"`, `low = "${choice.low}%"`];
   if (D.template.order !== null) lines.push(`order = ${JSON.stringify(D.template.order)}`);
-  return lines.join("\n") + "\n\n";
+  return lines.join("\n") + "\n";
 }
 
 function ruleText() {
@@ -24,6 +24,7 @@ function policyParts() {
   return [
     [D.template.top, false],
     [markText(), true],
+    [choice.mark ? "\n" : "", false],
     [D.template.before, false],
     [ruleText(), true],
     [D.template.after === "" ? "" : "\n" + D.template.after.trimEnd() + "\n", false],
