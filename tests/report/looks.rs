@@ -51,13 +51,13 @@ fn sample() -> Sandbox {
     let mut sandbox = Sandbox::new();
     sandbox.set_env("HSM_TEST_NOW", &format!("{NOW_S}000000000"));
     sandbox.policy(
-        "[watermark]\nhigh = \"85%\"\nlow = \"75%\"\n[class.film]\ninclude = \"*.mkv\"\n\
+        "[defaults]\nmin_stub_size = \"0\"\nquiet = \"0s\"\n[watermark]\nhigh = \"85%\"\nlow = \"75%\"\n[class.film]\ninclude = \"*.mkv\"\n\
          [[rule]]\nname = \"film\"\nclass = \"film\"\nidle = \"90d\"\naction = \"tier\"\n",
     );
     for number in 0..160_u32 {
         let end = ["mkv", "txt", "a-rather-long-e", "jpg"][number as usize % 4];
         let name = format!("f{number}.{end}");
-        sandbox.write(&name, &vec![1; 1 << (number % 21)]);
+        sandbox.write(&name, &vec![1; 1 << (number % 22)]);
         idle(&sandbox, &name, Duration::from_secs(3600 * u64::from(number * number)));
     }
     sandbox.hsm(["scan"]).succeeds();
@@ -80,6 +80,7 @@ fn the_page_is_readable_wide_and_narrow_by_day_and_by_night() {
     ] {
         browser.wear(width, height, dark);
         browser.open(&page);
+        assert!(browser.number("go-files") > 5, "there is something to see");
         let wide = browser.value("document.scrollingElement.scrollWidth - innerWidth");
         assert!(wide.as_i64().expect("a number") <= 0, "{name}: {wide} pixels too wide");
         let faint = browser.value(FAINT);

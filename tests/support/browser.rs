@@ -133,8 +133,11 @@ impl Browser {
     /// Presses a key as a person does who has no mouse.
     pub fn key(&mut self, key: &str, code: u32) {
         for kind in ["keyDown", "keyUp"] {
-            let params = json!({ "type": kind, "key": key, "code": key,
+            let mut params = json!({ "type": kind, "key": key, "code": key,
                 "windowsVirtualKeyCode": code, "nativeVirtualKeyCode": code });
+            if key == "Enter" && kind == "keyDown" {
+                params["text"] = "\r".into();
+            }
             self.call("Input.dispatchKeyEvent", params);
         }
     }

@@ -52,7 +52,6 @@ function drawHeat() {
     cell.textContent = value === 0 ? "" : of === 0 ? shortCount(value) : shortSize(value);
     cell.title = `${describe(place)}: ${files(sum[0])}, ${size(sum[1])}`;
     cell.className = [
-      seen > 50 ? "deep" : "",
       inside ? "in" : "out",
       inside && place.idle === choice.idle ? "edge-left" : "",
       inside && place.size === choice.size ? "edge-down" : "",
