@@ -123,6 +123,7 @@ def fill(db, files):
                     " cgroup, outcome) VALUES (?, 1, x'61', 1, 1, ?, 300, 1, ?, ?, '', ?)",
                     (at, int((600 << 20) * dice.lognormvariate(0, 1)), uid, exe,
                      "EIO: the store is unreachable" if denied else "recalled"))
+    con.execute("UPDATE scan SET started_ns = ?", (NOW - 2 * DAY,))
     con.execute("UPDATE root SET entries = ?, last_complete_scan_ns = ?", (files, NOW - DAY // 8))
     con.commit()
     con.close()

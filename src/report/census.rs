@@ -154,8 +154,7 @@ impl Pass<'_, '_> {
             return;
         }
         let bucket = Bucket::of(row.size_bytes, self.probe.idle_ns(row));
-        let sum =
-            Sum { files: 1, size_bytes: row.size_bytes, local_bytes: row.allocated_bytes };
+        let sum = Sum { files: 1, size_bytes: row.size_bytes, local_bytes: row.allocated_bytes };
         let (census, state) = (&mut *self.census, state_of(row));
         census.all.add(bucket, sum);
         census.by_state.entry(state.as_str()).or_default().add(bucket, sum);

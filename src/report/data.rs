@@ -71,7 +71,8 @@ impl Report<'_> {
             .candidates
             .iter()
             .map(|((root, set, bucket), sum)| {
-                let mut row = vec![*root as u64, *set as u64, bucket.size.into(), bucket.idle.into()];
+                let mut row =
+                    vec![*root as u64, *set as u64, bucket.size.into(), bucket.idle.into()];
                 row.extend(of_candidates(sum));
                 row
             })
@@ -95,7 +96,8 @@ impl Report<'_> {
                 who => (spelling.shown)(who.as_bytes()),
             };
             let user = (spelling.user)(recaller.uid);
-            let user = user.map_or(recaller.uid.to_string(), |name| (spelling.shown)(name.as_bytes()));
+            let user =
+                user.map_or(recaller.uid.to_string(), |name| (spelling.shown)(name.as_bytes()));
             json!({ "who": who, "user": user, "files": recaller.files, "bytes": recaller.bytes,
                 "denied": recaller.denied })
         });
@@ -109,9 +111,10 @@ impl Report<'_> {
     }
 
     fn store(&self) -> Value {
-        let stored = self.stored.iter().map(|sum| {
-            json!({ "class": sum.class, "packs": sum.packs, "bytes": sum.bytes })
-        });
+        let stored = self
+            .stored
+            .iter()
+            .map(|sum| json!({ "class": sum.class, "packs": sum.packs, "bytes": sum.bytes }));
         json!({
             "stored": listed(stored),
             "storage_class": self.sources.storage_class,

@@ -90,10 +90,25 @@ mod tests {
     #[test]
     fn nothing_refers_to_anything_outside() {
         let page = page(&json!({ "made": "now" })).to_lowercase();
-        for word in ["http:", "https:", "//www", "src=", "href=", "url(", "@import", "import(",
-            "fetch(", "xmlhttprequest", "websocket", "innerhtml", "outerhtml",
-            "insertadjacenthtml", "document.write", "eval(", "style="]
-        {
+        for word in [
+            "http:",
+            "https:",
+            "//www",
+            "src=",
+            "href=",
+            "url(",
+            "@import",
+            "import(",
+            "fetch(",
+            "xmlhttprequest",
+            "websocket",
+            "innerhtml",
+            "outerhtml",
+            "insertadjacenthtml",
+            "document.write",
+            "eval(",
+            "style=",
+        ] {
             assert_eq!(page.matches(word).count(), 0, "{word}");
         }
         assert!(page.contains("default-src 'none'"));

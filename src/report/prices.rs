@@ -24,11 +24,46 @@ pub struct Price {
 }
 
 const PRICES: [Price; 5] = [
-    Price { class: "STANDARD", storage: 0.023, put: 0.005, get: 0.0004, retrieval: 0.0, least_days: 0 },
-    Price { class: "STANDARD_IA", storage: 0.0125, put: 0.01, get: 0.001, retrieval: 0.01, least_days: 30 },
-    Price { class: "GLACIER_IR", storage: 0.004, put: 0.02, get: 0.01, retrieval: 0.03, least_days: 90 },
-    Price { class: "GLACIER", storage: 0.0036, put: 0.03, get: 0.0504, retrieval: 0.01, least_days: 90 },
-    Price { class: "DEEP_ARCHIVE", storage: 0.00099, put: 0.05, get: 0.1004, retrieval: 0.02, least_days: 180 },
+    Price {
+        class: "STANDARD",
+        storage: 0.023,
+        put: 0.005,
+        get: 0.0004,
+        retrieval: 0.0,
+        least_days: 0,
+    },
+    Price {
+        class: "STANDARD_IA",
+        storage: 0.0125,
+        put: 0.01,
+        get: 0.001,
+        retrieval: 0.01,
+        least_days: 30,
+    },
+    Price {
+        class: "GLACIER_IR",
+        storage: 0.004,
+        put: 0.02,
+        get: 0.01,
+        retrieval: 0.03,
+        least_days: 90,
+    },
+    Price {
+        class: "GLACIER",
+        storage: 0.0036,
+        put: 0.03,
+        get: 0.0504,
+        retrieval: 0.01,
+        least_days: 90,
+    },
+    Price {
+        class: "DEEP_ARCHIVE",
+        storage: 0.00099,
+        put: 0.05,
+        get: 0.1004,
+        retrieval: 0.02,
+        least_days: 180,
+    },
 ];
 
 /// Of the classes that a policy may name.

@@ -62,9 +62,7 @@ impl StateDb {
     pub fn oldest_recall_ns(&self) -> Result<Option<i64>> {
         let operation = "looking for the oldest recall";
         // The log is in order of its ids, but for a clock that was set back.
-        self.conn
-            .query_row("SELECT min(at_ns) FROM recall", [], |row| row.get(0))
-            .during(operation)
+        self.conn.query_row("SELECT min(at_ns) FROM recall", [], |row| row.get(0)).during(operation)
     }
 
     /// What this node has in the store, by storage class.

@@ -1,4 +1,4 @@
-//! `hsm status`: what it counts, what it expects, what it tells a scraper, 
+//! `hsm status`: what it counts, what it expects, what it tells a scraper.
 
 use super::exposition;
 use crate::support::{EAGER_POLICY, Sandbox};
@@ -101,12 +101,12 @@ fn what_is_unprotected_kept_and_left_is_counted_by_reason() {
         ]
     );
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  uploaded   1 files (1 MiB), kept local: old-enough\n"), "{text}");
-    assert!(text.contains("  left       2 files (2 MiB), not uploaded: rule-matches\n"), "{text}");
+    assert!(text.contains("  uploaded    1 files (1 MiB), kept local: old-enough\n"), "{text}");
+    assert!(text.contains("  left        2 files (2 MiB), not uploaded: rule-matches\n"), "{text}");
 
     sandbox.hsm(["stub"]).succeeds();
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  week       2 runs in 7 days: 5 files uploaded ("), "{text}");
+    assert!(text.contains("  week        2 runs in 7 days: 5 files uploaded ("), "{text}");
     assert!(text.contains("sent), 1 stubbed (1 MiB freed)\n"), "{text}");
     let week = &root(&sandbox)["last_7_days"];
     assert_eq!((&week["runs"], &week["freed_bytes"]), (&json!(2), &json!(MIB)));
@@ -174,7 +174,7 @@ fn a_forecast_needs_two_runs_and_a_day() {
     assert_eq!(root(&sandbox)["forecast"], Value::Null);
     remember(&sandbox, &[(2, 0, 0)]);
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  forecast   not yet known\n"), "{text}");
+    assert!(text.contains("  forecast    not yet known\n"), "{text}");
     // Runs record what they see by themselves, too.
     sandbox.hsm(["tier"]).succeeds();
     let runs = records(&sandbox);
@@ -205,7 +205,7 @@ fn what_runs_freed_is_no_growth() {
     assert!((days / want_days - 1.0).abs() < 0.3, "{days} {want_days}");
     assert!(levels[0]["at_ns"].as_i64().expect("a time") < full_ns);
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  forecast   grows ") && text.contains("full in "), "{text}");
+    assert!(text.contains("  forecast    grows ") && text.contains("full in "), "{text}");
     assert!(text.contains("(watermark 99.8% to 99.7%)"), "{text}");
 }
 

@@ -245,7 +245,8 @@ fn a_watermark_and_a_storage_class_are_in_the_policy_and_counted() {
 fn the_present_policy_is_counted_as_a_plan_does_and_every_file_once() {
     let sandbox = planted();
     let report = sandbox.hsm(["report", "--json"]).succeeds().stdout();
-    let report: Value = serde_json::from_str(report.lines().next().expect("a record")).expect("JSON");
+    let report: Value =
+        serde_json::from_str(report.lines().next().expect("a record")).expect("JSON");
     let plan = sandbox.hsm(["plan", "--json"]).succeeds().summary();
     for key in ["stub_files", "stub_bytes", "upload_files", "upload_bytes"] {
         assert_eq!(report["present"][key], plan[key], "{key}");

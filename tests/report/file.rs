@@ -21,7 +21,8 @@ fn the_page_needs_nothing_but_itself_and_says_so_to_the_browser() {
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
     let lower = page.to_lowercase();
-    for word in ["http:", "https:", "src=", "href=", "url(", "@import", "<link", "<iframe", "<img"] {
+    for word in ["http:", "https:", "src=", "href=", "url(", "@import", "<link", "<iframe", "<img"]
+    {
         assert!(!lower.contains(word), "{word}");
     }
 }

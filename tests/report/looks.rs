@@ -124,7 +124,10 @@ fn the_policy_is_copied_by_a_press_of_its_button() {
     if said != "Copied" {
         let chosen = browser.value("getSelection().toString().trim()");
         let toml = browser.text("toml");
-        assert_eq!(chosen.as_str().expect("text").replace("\n\n", "\n"), toml.trim().replace("\n\n", "\n"));
+        assert_eq!(
+            chosen.as_str().expect("text").replace("\n\n", "\n"),
+            toml.trim().replace("\n\n", "\n")
+        );
     }
 }
 

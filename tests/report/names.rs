@@ -86,7 +86,8 @@ fn no_name_of_root_class_extension_or_program_becomes_markup() {
     let made = sandbox.path("home/made.toml");
     fs::write(&made, browser.text("toml")).expect("written");
     sandbox.hsm(["policy".as_ref(), "check".as_ref(), made.as_os_str()]).succeeds();
-    let plan = sandbox.hsm(["plan".as_ref(), "--json".as_ref(), "--policy".as_ref(), made.as_os_str()]);
+    let plan =
+        sandbox.hsm(["plan".as_ref(), "--json".as_ref(), "--policy".as_ref(), made.as_os_str()]);
     assert_eq!(plan.succeeds().summary()["unmatched_files"], 0, "the rule that uploads is kept");
     assert_eq!(browser.complaints(), [""; 0]);
     assert_eq!(browser.requests().len(), 1, "the page itself and nothing else");

@@ -70,8 +70,7 @@ impl Browser {
             }
         });
         let session = String::new();
-        let mut browser =
-            Self { child, to, from, last_id: 0, session, events: vec![], _dir: dir };
+        let mut browser = Self { child, to, from, last_id: 0, session, events: vec![], _dir: dir };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = browser.call("Target.attachToTarget", attach);

@@ -110,11 +110,9 @@ impl Lines<'_> {
         if let Some(mark) = &root.watermark {
             text.push_str(&format!(" (watermark {}% to {}%)", mark.high_pct, mark.low_pct));
         }
-        let tone = match &root.watermark {
-            Some(mark) if space.used_pct >= mark.high_pct => Tone::Trouble,
-            Some(mark) if space.used_pct >= mark.low_pct => Tone::Warning,
-            _ => Tone::Plain,
-        };
+        // Between the two is where a file system is meant to be.
+        let is_above = root.watermark.as_ref().is_some_and(|mark| space.used_pct >= mark.high_pct);
+        let tone = if is_above { Tone::Warning } else { Tone::Plain };
         self.say_in(tone, "space", &text);
         if bar > 0 {
             let marks = root.watermark.as_ref().map(|mark| [mark.low_pct, mark.high_pct]);

@@ -77,12 +77,7 @@ fn look_again_and_again(sources: Sources, found: Found) {
 
 /// Whether the person has had enough, before it is time to draw again: after a
 /// while, or because a key moved the view.
-fn quits(
-    keys: &Keys<io::Stdin>,
-    view: &mut View,
-    size: Size,
-    stop: &Stop,
-) -> io::Result<bool> {
+fn quits(keys: &Keys<io::Stdin>, view: &mut View, size: Size, stop: &Stop) -> io::Result<bool> {
     let clockwork = Stopwatch::start();
     loop {
         let left = REDRAW.saturating_sub(clockwork.elapsed());
