@@ -85,6 +85,9 @@ _hsm() {
             hsm,recalls)
                 cmd="hsm__subcmd__recalls"
                 ;;
+            hsm,report)
+                cmd="hsm__subcmd__report"
+                ;;
             hsm,restore)
                 cmd="hsm__subcmd__restore"
                 ;;
@@ -155,7 +158,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan apply tier upload stub recall recall-guard adopt restore pull undelete cat export verify status ls find du explain log recalls history snapshot nodes rebuild pin unpin gc doctor policy demo"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan apply tier upload stub recall recall-guard adopt restore pull undelete cat export verify status report ls find du explain log recalls history snapshot nodes rebuild pin unpin gc doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -944,6 +947,32 @@ _hsm() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__report)
+            opts="-q -v -h --html --policy --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

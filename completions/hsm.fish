@@ -47,6 +47,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "cat" -d 'Write one file\'s 
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "export" -d 'Write files from the store to standard output, as a tar archive'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "report" -d 'Write the policy workbench, a page to try policies out'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "find" -d 'Find files by state, name, size, age or owner'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "du" -d 'Sum up sizes here and in the store'
@@ -239,6 +240,13 @@ complete -c hsm -n "__fish_hsm_using_subcommand status" -l json -d 'Write one JS
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l html -d 'Write the page to FILE; - is standard output' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -s r -l recursive -d 'List everything below, with paths'
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -l json -d 'Write one JSON object per line; the last one is the summary'

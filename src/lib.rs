@@ -7,7 +7,7 @@
 //! | floor | rooms |
 //! | --- | --- |
 //! | 6 | `cli`: the only room that prints and knows exit codes |
-//! | 5 | `guard`: kernel events in, exactly one answer each out |
+//! | 5 | `guard`: kernel events in, exactly one answer each out; `report`: the policy workbench |
 //! | 4 | `tier`, `recall`, `adopt`, `verify`, `restore`, `rebuild`, `export`, `gc`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
@@ -34,6 +34,7 @@ pub mod os;
 pub mod policy;
 pub mod rebuild;
 pub mod recall;
+pub mod report;
 pub mod restore;
 pub mod scan;
 pub mod site;

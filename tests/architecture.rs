@@ -23,6 +23,7 @@ use std::sync::OnceLock;
 const FLOORS: &[(&str, u8)] = &[
     ("cli", 6),
     ("guard", 5),
+    ("report", 5),
     ("tier", 4),
     ("recall", 4),
     ("adopt", 4),

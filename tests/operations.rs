@@ -9,6 +9,7 @@ mod support;
 
 mod operations {
     mod exposition;
+    mod live;
     mod log;
     mod plans;
     mod recalls;

@@ -85,6 +85,7 @@ pub enum Command {
     Export(command::export::ExportArgs),
     Verify(command::verify::VerifyArgs),
     Status(command::status::StatusArgs),
+    Report(command::report::ReportArgs),
     Ls(command::ls::LsArgs),
     Find(command::find::FindArgs),
     Du(command::du::DuArgs),

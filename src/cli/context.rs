@@ -146,6 +146,15 @@ impl Context {
         load_policy(&files_of_policy(config, named)?)
     }
 
+    /// The files of [`Context::policy`] with their names, as they are written.
+    pub fn policy_texts(
+        &self,
+        config: &Config,
+        named: &PolicyFiles,
+    ) -> Result<Vec<(String, String)>, Error> {
+        policy_texts(&files_of_policy(config, named)?)
+    }
+
     /// SHA-256 of the files of [`Context::policy`]: tells whether they are still
     /// what they were.
     pub fn policy_digest(&self, config: &Config, named: &PolicyFiles) -> Result<String, Error> {
@@ -310,14 +319,21 @@ pub fn state_file(state_dir: &Path) -> PathBuf {
 
 /// Parses policy files together, first file first.
 pub fn load_policy(files: &[PathBuf]) -> Result<PolicySet, Error> {
-    let texts = files
-        .iter()
-        .map(|file| {
-            let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
-            Ok((file.to_string_lossy().into_owned(), text))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    Accounts::read().with_names(|names| PolicySet::load(&texts, names)).map_err(Error::Policy)
+    parse_policy(&policy_texts(files)?)
+}
+
+/// The files with their names.
+fn policy_texts(files: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
+    let read = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
+        Ok((file.to_string_lossy().into_owned(), text))
+    };
+    files.iter().map(read).collect()
+}
+
+/// The same as [`load_policy`] of texts with their names.
+pub fn parse_policy(texts: &[(String, String)]) -> Result<PolicySet, Error> {
+    Accounts::read().with_names(|names| PolicySet::load(texts, names)).map_err(Error::Policy)
 }
 
 fn files_of_policy(config: &Config, named: &PolicyFiles) -> Result<Vec<PathBuf>, Error> {

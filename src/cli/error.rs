@@ -71,6 +71,8 @@ pub enum Error {
     #[error(transparent)]
     Rebuild(crate::rebuild::Error),
     #[error(transparent)]
+    Report(crate::report::Error),
+    #[error(transparent)]
     Snapshot(crate::site::snapshots::Error),
     #[error(transparent)]
     Nodes(crate::site::nodes::Error),
@@ -105,6 +107,19 @@ impl From<crate::rebuild::Error> for Error {
             Rebuild::Logs(error) if !error.is_damage() => error.into(),
             Rebuild::Stopped => Self::Interrupted,
             other => Self::Rebuild(other),
+        }
+    }
+}
+
+impl From<crate::report::Error> for Error {
+    fn from(error: crate::report::Error) -> Self {
+        use crate::report::Error as Report;
+        match error {
+            Report::Tier(error) => error.into(),
+            Report::State(error) => error.into(),
+            Report::Policy(problems) => Self::Policy(problems),
+            Report::Stopped => Self::Interrupted,
+            error @ Report::Template { .. } => Self::Report(error),
         }
     }
 }

@@ -315,6 +315,16 @@ impl<'p> Planner<'p> {
         Err(Refusal::new(conditions::RULE_MATCHES, why))
     }
 
+    /// The classes the file is in: places in the policy's list of their names.
+    pub fn classes(&self, row: &EntryRow) -> Vec<usize> {
+        self.with_facts(row, |facts| self.policy.class_numbers(facts, self.now_ns))
+    }
+
+    /// How long the file was idle, as the policy counts it.
+    pub fn idle_ns(&self, row: &EntryRow) -> i64 {
+        self.with_facts(row, |facts| policy::idle_ns(facts, self.now_ns))
+    }
+
     /// Where the entry stands in the watermark's order.
     pub fn rank(&self, order: &policy::Order, row: &EntryRow) -> Rank {
         self.with_facts(row, |facts| policy::rank(order, facts, self.now_ns))

@@ -1,5 +1,4 @@
-//! `hsm status`: what it counts, what it expects, what it tells a scraper, and the
-//! live view.
+//! `hsm status`: what it counts, what it expects, what it tells a scraper.
 
 use super::exposition;
 use crate::support::{EAGER_POLICY, Sandbox};
@@ -8,9 +7,7 @@ use hsm::os::space::FreeSpace;
 use hsm::state::{RunRow, StateDb, Usage};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 const MIB: usize = 1 << 20;
@@ -104,12 +101,12 @@ fn what_is_unprotected_kept_and_left_is_counted_by_reason() {
         ]
     );
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  uploaded   1 files (1 MiB), kept local: old-enough\n"), "{text}");
-    assert!(text.contains("  left       2 files (2 MiB), not uploaded: rule-matches\n"), "{text}");
+    assert!(text.contains("  uploaded    1 files (1 MiB), kept local: old-enough\n"), "{text}");
+    assert!(text.contains("  left        2 files (2 MiB), not uploaded: rule-matches\n"), "{text}");
 
     sandbox.hsm(["stub"]).succeeds();
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  week       2 runs in 7 days: 5 files uploaded ("), "{text}");
+    assert!(text.contains("  week        2 runs in 7 days: 5 files uploaded ("), "{text}");
     assert!(text.contains("sent), 1 stubbed (1 MiB freed)\n"), "{text}");
     let week = &root(&sandbox)["last_7_days"];
     assert_eq!((&week["runs"], &week["freed_bytes"]), (&json!(2), &json!(MIB)));
@@ -177,7 +174,7 @@ fn a_forecast_needs_two_runs_and_a_day() {
     assert_eq!(root(&sandbox)["forecast"], Value::Null);
     remember(&sandbox, &[(2, 0, 0)]);
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  forecast   not yet known\n"), "{text}");
+    assert!(text.contains("  forecast    not yet known\n"), "{text}");
     // Runs record what they see by themselves, too.
     sandbox.hsm(["tier"]).succeeds();
     let runs = records(&sandbox);
@@ -208,7 +205,7 @@ fn what_runs_freed_is_no_growth() {
     assert!((days / want_days - 1.0).abs() < 0.3, "{days} {want_days}");
     assert!(levels[0]["at_ns"].as_i64().expect("a time") < full_ns);
     let text = sandbox.hsm(["status"]).succeeds().stdout();
-    assert!(text.contains("  forecast   grows ") && text.contains("full in "), "{text}");
+    assert!(text.contains("  forecast    grows ") && text.contains("full in "), "{text}");
     assert!(text.contains("(watermark 99.8% to 99.7%)"), "{text}");
 }
 
@@ -264,76 +261,4 @@ fn a_scraper_reads_what_people_see() {
     let shown = sandbox.hsm(["status", "--metrics", "-"]).succeeds().stdout();
     exposition::read(&shown).expect("an exposition");
     sandbox.hsm(["status", "--metrics", "/nowhere/x.prom"]).exits(1).complains(&["cannot write"]);
-}
-
-#[test]
-fn the_live_view_wants_a_terminal() {
-    let sandbox = Sandbox::new();
-    sandbox.hsm(["status", "--watch"]).exits(2).complains(&["--watch needs a terminal"]);
-    sandbox.hsm(["status", "--watch", "--json"]).exits(2);
-}
-
-/// `hsm status --watch` on a pseudo terminal of script(1).
-struct Live {
-    child: Child,
-    seen: Vec<u8>,
-}
-
-impl Live {
-    fn start(sandbox: &Sandbox) -> Self {
-        let plain = sandbox.command(["status", "--watch"]);
-        let mut command = Command::new("script");
-        let hsm =
-            format!("stty rows 12 cols 70; exec {} status --watch", env!("CARGO_BIN_EXE_hsm"));
-        command.args(["-q", "-e", "-c", &hsm, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
-        for (name, value) in plain.get_envs() {
-            command.env(name, value.expect("only set variables"));
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        Self { child: command.spawn().expect("script starts"), seen: vec![] }
-    }
-
-    /// Reads what is drawn until it holds this.
-    #[track_caller]
-    fn shows(&mut self, text: &str) {
-        let stdout = self.child.stdout.as_mut().expect("a pipe");
-        let mut bytes = [0; 4096];
-        while !String::from_utf8_lossy(&self.seen).contains(text) {
-            let read = stdout.read(&mut bytes).expect("read");
-            assert!(read > 0, "it ended: {}", String::from_utf8_lossy(&self.seen));
-            self.seen.extend_from_slice(&bytes[..read]);
-        }
-    }
-
-    /// Presses a key; all that was drawn, and the exit code.
-    fn press(mut self, key: &[u8]) -> (String, Option<i32>) {
-        let mut stdin = self.child.stdin.take().expect("a pipe");
-        stdin.write_all(key).expect("written");
-        let mut stdout = self.child.stdout.take().expect("a pipe");
-        stdout.read_to_end(&mut self.seen).expect("read");
-        let code = self.child.wait().expect("it ends").code();
-        (String::from_utf8_lossy(&self.seen).into_owned(), code)
-    }
-}
-
-#[test]
-fn the_live_view_is_drawn_over_itself_and_leaves_the_terminal_as_it_was() {
-    let sandbox = Sandbox::new();
-    sandbox.write("a", &vec![1; MIB]);
-    sandbox.hsm(["tier"]).succeeds();
-    for (key, code) in [(&b"q"[..], 0), (b"\x03", 130)] {
-        let mut live = Live::start(&sandbox);
-        live.shows("q quits");
-        live.shows("stub       1 files, 1 MiB");
-        live.shows("more lines");
-        let (seen, ended) = live.press(key);
-        assert_eq!(ended, Some(code), "{seen}");
-        assert!(seen.starts_with("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[Hhsm status  "), "{seen:?}");
-        assert!(seen.trim_end().ends_with("\x1b[?7h\x1b[?25h\x1b[?1049l"), "{seen:?}");
-        assert!(!seen.contains("\x1b[2J"), "the screen is never cleared: that flickers");
-        let frames: Vec<&str> = seen.split("\x1b[H").skip(1).collect();
-        for frame in &frames {
-            assert!(frame.matches("\r\n").count() < 12, "{frame:?}");
-        }
-    }
 }

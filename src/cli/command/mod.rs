@@ -31,6 +31,7 @@ pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
 pub mod recalls;
+pub mod report;
 pub mod restore;
 pub mod scan;
 pub mod snapshot;
@@ -94,6 +95,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Export(args) => export::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
+        Command::Report(args) => report::run(context, args),
         Command::Ls(args) => ls::run(context, args),
         Command::Find(args) => find::run(context, args),
         Command::Du(args) => du::run(context, args),
@@ -135,6 +137,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Export(_) => "export",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
+        Command::Report(_) => "report",
         Command::Ls(_) => "ls",
         Command::Find(_) => "find",
         Command::Du(_) => "du",

@@ -11,35 +11,76 @@ use crate::tier::standing::{self, Amount};
 use crate::units::{format_duration, format_size, format_time};
 use std::time::Duration;
 
+/// How a line wants to be seen, where there is a way to show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    /// Begins a part.
+    Title,
+    /// Somebody should look at it.
+    Warning,
+    /// Something is wrong.
+    Trouble,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub text: String,
+    pub tone: Tone,
+    /// Where it goes on, should it be broken.
+    pub indent: usize,
+}
+
+impl Line {
+    pub fn new(text: impl Into<String>, tone: Tone) -> Self {
+        let text = text.into();
+        let indent = text.chars().take_while(|letter| *letter == ' ').count() + 2;
+        Self { text, tone, indent }
+    }
+
+    pub fn plain(text: impl Into<String>) -> Self {
+        Self::new(text, Tone::Plain)
+    }
+}
+
+/// Width of the words that say what a line is about.
+const LABEL: usize = 11;
+
 /// Everything. `bar` is the width of a drawing of each root's space, 0 for none.
-pub fn lines(survey: &Survey, bar: usize) -> Vec<String> {
-    let mut lines = vec![format!("store  {}", survey.store)];
+pub fn lines(survey: &Survey, bar: usize) -> Vec<Line> {
+    let mut lines = vec![Line::plain(format!("store  {}", survey.store))];
     for root in &survey.roots {
-        lines.push(String::new());
-        lines.push(escaped_path(&root.row.path));
+        lines.push(Line::plain(""));
+        lines.push(Line::new(escaped_path(&root.row.path), Tone::Title));
         Lines { to: &mut lines, at_ns: survey.at_ns }.root(root, bar);
     }
     lines.extend(recallers::lines(survey));
     if !survey.runs.is_empty() {
-        lines.extend([String::new(), "latest runs".to_owned()]);
+        lines.extend([Line::plain(""), Line::new("latest runs", Tone::Title)]);
     }
     survey.runs.iter().for_each(|run| lines.extend(of_run(run)));
     lines
 }
 
 struct Lines<'a> {
-    to: &'a mut Vec<String>,
+    to: &'a mut Vec<Line>,
     at_ns: i64,
 }
 
 impl Lines<'_> {
     fn say(&mut self, what: &str, text: &str) {
-        self.to.push(format!("  {what:<10} {text}"));
+        self.say_in(Tone::Plain, what, text);
+    }
+
+    fn say_in(&mut self, tone: Tone, what: &str, text: &str) {
+        let text = format!("  {what:<LABEL$} {text}");
+        self.to.push(Line { text, tone, indent: LABEL + 3 });
     }
 
     fn root(&mut self, root: &RootSurvey, bar: usize) {
         if !root.is_same {
-            self.to.push("  is missing or another file system now: nothing is done there".into());
+            let text = "  is missing or another file system now: nothing is done there";
+            self.to.push(Line::new(text, Tone::Trouble));
         }
         if let Some(space) = &root.space {
             self.space(root, space, bar);
@@ -58,7 +99,7 @@ impl Lines<'_> {
         if root.unfinished > 0 {
             let files = root.unfinished;
             let what = "files of a run that ended early; the next one recovers them";
-            self.say("unfinished", &format!("{files} {what}"));
+            self.say_in(Tone::Warning, "unfinished", &format!("{files} {what}"));
         }
         self.week(&root.week);
     }
@@ -69,10 +110,13 @@ impl Lines<'_> {
         if let Some(mark) = &root.watermark {
             text.push_str(&format!(" (watermark {}% to {}%)", mark.high_pct, mark.low_pct));
         }
-        self.say("space", &text);
+        // Between the two is where a file system is meant to be.
+        let is_above = root.watermark.as_ref().is_some_and(|mark| space.used_pct >= mark.high_pct);
+        let tone = if is_above { Tone::Warning } else { Tone::Plain };
+        self.say_in(tone, "space", &text);
         if bar > 0 {
             let marks = root.watermark.as_ref().map(|mark| [mark.low_pct, mark.high_pct]);
-            self.say("", &drawn(space.used_pct, marks.as_ref(), bar));
+            self.say_in(tone, "", &drawn(space.used_pct, marks.as_ref(), bar));
         }
         if root.is_same {
             let text = root.forecast.as_ref().map_or("not yet known".to_owned(), ahead);
@@ -124,7 +168,8 @@ impl Lines<'_> {
         if week.failed_runs > 0 {
             text.push_str(&format!(", {} runs ended in an error", week.failed_runs));
         }
-        self.say("week", &text);
+        let is_bad = week.failed_files + week.failed_runs > 0;
+        self.say_in(if is_bad { Tone::Warning } else { Tone::Plain }, "week", &text);
     }
 }
 
@@ -167,29 +212,35 @@ fn drawn(used_pct: f64, marks: Option<&[f64; 2]>, width: usize) -> String {
     format!("[{}]", cells.into_iter().collect::<String>())
 }
 
-fn of_run(run: &Run) -> Vec<String> {
+fn of_run(run: &Run) -> Vec<Line> {
     let shown = run.exit().map_or("-".to_owned(), |code| format!("exit {code}"));
     let took = format_duration(Duration::from_nanos(run.took_ns()));
-    let mut lines = vec![format!(
-        "  {}  {shown:<8} {took:>8}  {}",
-        format_time(run.row.started_ns),
-        run.row.command
-    )];
+    let tone = match run.exit() {
+        Some(0) => Tone::Plain,
+        _ if run.error().is_some() => Tone::Trouble,
+        _ => Tone::Warning,
+    };
+    let started = format_time(run.row.started_ns);
+    let mut lines =
+        vec![Line::new(format!("  {started}  {shown:<8} {took:>8}  {}", run.row.command), tone)];
     let (uploaded, stubbed) = (run.figure("uploaded_files"), run.figure("stubbed_files"));
     if uploaded + stubbed > 0 {
         let (sent, freed) = (run.figure("sent_bytes"), run.figure("freed_bytes"));
-        lines.push(format!(
+        lines.push(Line::plain(format!(
             "    {uploaded} files uploaded ({} sent), {stubbed} stubbed ({} freed)",
             format_size(sent),
             format_size(freed)
-        ));
+        )));
     }
     if run.figure("failed_files") > 0 {
-        lines.push(format!("    {} files failed", run.figure("failed_files")));
+        let failed = format!("    {} files failed", run.figure("failed_files"));
+        lines.push(Line::new(failed, Tone::Warning));
     }
-    lines.extend(run.error().map(|error| format!("    {}", escaped(error.as_bytes()))));
+    let error = run.error().map(|error| format!("    {}", escaped(error.as_bytes())));
+    lines.extend(error.map(|error| Line::new(error, Tone::Trouble)));
     let refused = run.refused();
-    lines.extend(refused.iter().map(|(why, files)| format!("    {files} files left alone: {why}")));
+    let left = refused.iter().map(|(why, files)| format!("    {files} files left alone: {why}"));
+    lines.extend(left.map(Line::plain));
     lines
 }
 

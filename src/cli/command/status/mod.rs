@@ -10,6 +10,7 @@ mod recallers;
 mod records;
 mod runs;
 mod survey;
+mod view;
 mod watch;
 
 use super::Outcome;
@@ -74,7 +75,7 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<Outcome, Error> {
         .with("refused_recalls", survey.refused_recalls());
     match &args.metrics {
         None => {
-            lines::lines(&survey, 0).iter().try_for_each(|line| context.out.line(line))?;
+            lines::lines(&survey, 0).iter().try_for_each(|line| context.out.line(&line.text))?;
             records::write(&survey, &context.out)?;
         }
         Some(path) if path.as_os_str() == "-" => {

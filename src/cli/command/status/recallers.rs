@@ -2,6 +2,7 @@
 //! that reads everything (an indexer, a backup) undoes the tiering, and an
 //! administrator should see its name. `hsm recalls` tells more.
 
+use super::lines::{Line, Tone};
 use super::survey::Survey;
 use crate::cli::programs;
 use crate::cli::table::{Align, Table};
@@ -17,12 +18,13 @@ pub fn top(survey: &Survey) -> &[Recaller] {
 }
 
 /// The same for people; nothing where nobody had.
-pub fn lines(survey: &Survey) -> Vec<String> {
+pub fn lines(survey: &Survey) -> Vec<Line> {
     let top = top(survey);
     if top.is_empty() {
         return vec![];
     }
-    let mut lines = vec![String::new(), "recalled for programs in the last 7 days".to_owned()];
+    let title = Line::new("recalled for programs in the last 7 days", Tone::Title);
+    let mut lines = vec![Line::plain(""), title];
     let mut table = Table::new(&[Align::Right, Align::Right, Align::Left, Align::Left]);
     for recaller in top {
         table.row([
@@ -32,10 +34,11 @@ pub fn lines(survey: &Survey) -> Vec<String> {
             programs::program(&recaller.who),
         ]);
     }
-    lines.extend(table.lines("  "));
+    lines.extend(table.lines("  ").into_iter().map(Line::plain));
     let refused = survey.refused_recalls();
     if refused > 0 {
-        lines.push(format!("  {refused} opens were refused because a recall failed"));
+        let text = format!("  {refused} opens were refused because a recall failed");
+        lines.push(Line::new(text, Tone::Warning));
     }
     lines
 }

@@ -5,8 +5,9 @@
 //! of millions takes longer than two seconds: a thread of its own looks, again
 //! only after ten times as long as it took, and the view says of when it is.
 
-use super::lines;
+use super::lines::{self, Line, Tone};
 use super::survey::{Sources, Survey};
+use super::view::{self, Paint, View};
 use crate::cli::command::Outcome;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
@@ -50,10 +51,12 @@ pub fn run(context: &Context, sources: &Sources) -> Result<Outcome, Error> {
     look_again_and_again(sources.clone(), Arc::clone(&found));
     let keys = Keys::take(io::stdin()).map_err(terminal)?;
     let _screen = Screen::begin().map_err(Error::Output)?;
+    let mut view = View::new(Paint::of(&|name| std::env::var_os(name)));
     while !context.stop.requested() {
-        let frame = frame(&found, terminal::size(io::stdout()), context.now_ns());
-        draw(&frame).map_err(Error::Output)?;
-        if quits(&keys, &context.stop).map_err(terminal)? {
+        let size = terminal::size(io::stdout());
+        let (head, body) = content(&found, size, context.now_ns());
+        draw(&view.frame(&head, &body, size)).map_err(Error::Output)?;
+        if quits(&keys, &mut view, size, &context.stop).map_err(terminal)? {
             break;
         }
     }
@@ -72,8 +75,9 @@ fn look_again_and_again(sources: Sources, found: Found) {
     });
 }
 
-/// Whether the person has had enough, before it is time to draw again.
-fn quits(keys: &Keys<io::Stdin>, stop: &Stop) -> io::Result<bool> {
+/// Whether the person has had enough, before it is time to draw again: after a
+/// while, or because a key moved the view.
+fn quits(keys: &Keys<io::Stdin>, view: &mut View, size: Size, stop: &Stop) -> io::Result<bool> {
     let clockwork = Stopwatch::start();
     loop {
         let left = REDRAW.saturating_sub(clockwork.elapsed());
@@ -82,6 +86,7 @@ fn quits(keys: &Keys<io::Stdin>, stop: &Stop) -> io::Result<bool> {
         }
         match keys.next_within(left) {
             Ok(Some(b'q' | b'Q')) => return Ok(true),
+            Ok(Some(key)) if view.moves(key, size) => return Ok(false),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(true),
             Err(error) => return Err(error),
@@ -89,30 +94,24 @@ fn quits(keys: &Keys<io::Stdin>, stop: &Stop) -> io::Result<bool> {
     }
 }
 
-/// The lines of one drawing: as many as fit.
-fn frame(found: &Found, size: Size, now_ns: i64) -> Vec<String> {
+/// What there is to see: the head, and what may be longer than the screen.
+fn content(found: &Found, size: Size, now_ns: i64) -> (Line, Vec<Line>) {
     let found = found.lock().unwrap_or_else(PoisonError::into_inner);
-    let (of, body) = match &*found {
-        None => (String::new(), vec!["looking ...".to_owned()]),
-        Some(Err(trouble)) => (String::new(), trouble.clone()),
+    let (at_ns, body) = match &*found {
+        None => (now_ns, vec![Line::plain("looking ...")]),
+        Some(Err(trouble)) => {
+            let line = |text: &String| Line::new(text.clone(), Tone::Trouble);
+            (now_ns, trouble.iter().map(line).collect())
+        }
         Some(Ok(survey)) => {
-            let of = format!("as of {}  ", format_time(survey.at_ns));
-            (of, lines::lines(survey, BAR.min(size.columns.saturating_sub(20))))
+            (survey.at_ns, lines::lines(survey, BAR.min(size.columns.saturating_sub(20))))
         }
     };
-    let mut frame =
-        vec![format!("hsm status  {}  {of}q quits", format_time(now_ns)), String::new()];
-    let room = size.rows.saturating_sub(frame.len());
-    let hidden = body.len().saturating_sub(room);
-    if hidden == 0 {
-        frame.extend(body);
-    } else {
-        let shown = room.saturating_sub(1);
-        frame.extend(body.iter().take(shown).cloned());
-        frame.push(format!("... and {} more lines", body.len() - shown));
-    }
-    frame.truncate(size.rows);
-    frame
+    let made = "hsm status  q quits  ".to_owned() + &format_time(now_ns);
+    // Only what was looked at a while ago says so.
+    let behind = now_ns.saturating_sub(at_ns) > view::FRESH_NS;
+    let of = if behind { format!("  as of {}", format_time(at_ns)) } else { String::new() };
+    (Line::new(made + &of, Tone::Title), body)
 }
 
 /// In one write: a terminal shows no half of it.
@@ -148,22 +147,5 @@ impl Drop for Screen {
         let mut stdout = io::stdout().lock();
         // A terminal that is gone needs no mending.
         let _ = stdout.write_all(END.as_bytes()).and_then(|()| stdout.flush());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_does_not_fit_is_counted() {
-        let trouble: Vec<String> = (0..9).map(|line| format!("line {line}")).collect();
-        let found: Found = Arc::new(Mutex::new(Some(Err(trouble))));
-        let size = |rows| Size { columns: 80, rows };
-        let whole = frame(&found, size(11), 0);
-        assert_eq!((whole.len(), whole.last().map(String::as_str)), (11, Some("line 8")));
-        let cut = frame(&found, size(10), 0);
-        assert_eq!((cut.len(), cut.last().map(String::as_str)), (10, Some("... and 2 more lines")));
-        assert_eq!(frame(&found, size(1), 0).len(), 1, "a line more would scroll");
     }
 }
