@@ -27,6 +27,7 @@ pub mod restoring;
 pub mod selection;
 pub mod table;
 mod underneath;
+mod whole_file;
 
 use args::Cli;
 use clap::Parser;
