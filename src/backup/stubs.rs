@@ -108,8 +108,9 @@ fn each_name(
     visit: &mut dyn FnMut(Listed) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, Error> {
     let mut names = vec![row.path.clone()];
-    // One name that is there and is the only one is the rule, and asks nothing more.
-    if ground.root.stat(&row.path).map_or(true, |stat| stat.nlink > 1) {
+    // Its only name, and still its own, is the rule; that asks nothing more.
+    let is_only = |stat: Stat| stat.nlink == 1 && stat.ino == row.ident.ino;
+    if !ground.root.stat(&row.path).is_ok_and(is_only) {
         names.extend(state.names_of(ground.row.id, row.ident.ino)?);
         names.sort();
         names.dedup();

@@ -313,17 +313,13 @@ impl<'a> List<'a> {
         let Some((file, tool)) = &mut written.excludes else { return Ok(()) };
         // What is beside the directory that is copied is not copied.
         let beneath = path.strip_prefix(&self.base[..]).is_some_and(|rest| rest.starts_with(b"/"));
-        match tool.entry(path, &self.base) {
-            _ if !beneath => Ok(()),
-            Some(entry) => {
-                stats.excluded += 1;
-                file.write(&entry)
-            }
-            None => {
-                stats.unsayable += 1;
-                Ok(())
-            }
+        if !beneath {
+            return Ok(());
         }
+        let entry = tool.entry(path, &self.base);
+        stats.excluded += u64::from(entry.is_some());
+        stats.unsayable += u64::from(entry.is_none());
+        entry.map_or(Ok(()), |entry| file.write(&entry))
     }
 
     /// On stderr where the data go to standard output.
