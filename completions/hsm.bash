@@ -58,6 +58,9 @@ _hsm() {
             hsm,ls)
                 cmd="hsm__subcmd__ls"
                 ;;
+            hsm,manifest)
+                cmd="hsm__subcmd__manifest"
+                ;;
             hsm,nodes)
                 cmd="hsm__subcmd__nodes"
                 ;;
@@ -158,7 +161,7 @@ _hsm() {
 
     case "${cmd}" in
         hsm)
-            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan apply tier upload stub recall recall-guard adopt restore pull undelete cat export verify status report ls find du explain log recalls history snapshot nodes rebuild pin unpin gc doctor policy demo"
+            opts="-q -v -h -V --json --quiet --verbose --config --help --version init scan plan apply tier upload stub recall recall-guard adopt restore pull undelete cat export verify status report ls find du explain log recalls history snapshot manifest nodes rebuild pin unpin gc doctor policy demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -176,7 +179,7 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__adopt)
-            opts="-0 -n -q -v -h --files-from --null --data --any-reader --dry-run --json --quiet --verbose --config --help"
+            opts="-0 -r -n -q -v -h --files-from --null --recursive --data --any-reader --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -588,6 +591,68 @@ _hsm() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hsm__subcmd__manifest)
+            opts="-o -q -v -h --output --exclude-for --exclude-to --base --snapshot --check --store --key-file --endpoint --region --path-style --json --quiet --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude-for)
+                    COMPREPLY=($(compgen -W "restic borg rsync tar" -- "${cur}"))
+                    return 0
+                    ;;
+                --exclude-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --base)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

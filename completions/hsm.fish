@@ -56,6 +56,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "log" -d 'Tell what happened
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "recalls" -d 'Show what programs had recalled'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "history" -d 'Show the versions of a file'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the store has at a moment, and keep it'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "manifest" -d 'Write what a backup of these roots does not contain'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "rebuild" -d 'Make the state DB anew from the store and the stubs'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
@@ -148,6 +149,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s h -l help -d 'P
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s r -l recursive -d 'Every copy of a stub that the last scan saw beneath the directories named'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l data -d 'Read the copy and verify it'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l any-reader -d 'Adopt a file also if users can read it who cannot read any file that its content is known of'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -373,6 +375,25 @@ complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcom
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s o -l output -d 'Write to FILE, which only its owner may read; - is standard output, the default' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l exclude-for -d 'Write the list of files to leave out for this program in place of the manifest' -r -f -a "restic\t''
+borg\t''
+rsync\t''
+tar\t''"
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l exclude-to -d 'Write that list to FILE, beside the manifest' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l base -d 'The directory that rsync or tar is told to copy: rsync DIR/ TO, tar -C DIR . [default: /, for names with their whole path]' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l snapshot -d 'Make a snapshot of this name, which keeps what the manifest relies on' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l check -d 'Check that the store still has everything that this manifest names' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l store -d 'Check with this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s q -l quiet -d 'Print only the data asked for and errors'

@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("rebuild", 4),
     ("export", 4),
     ("gc", 4),
+    ("backup", 4),
     ("demo", 4),
     ("site", 3),
     ("state", 2),

@@ -12,7 +12,10 @@
 //! a write lease keeps others away meanwhile; where a guard watches nobody can
 //! open such a file, this process neither, so it is bound without being opened.
 
+mod copies;
 mod copy;
+
+pub use copies::copies;
 
 use crate::catalog::Readers;
 use crate::ids::ContentId;

@@ -94,6 +94,7 @@ pub enum Command {
     Recalls(command::recalls::RecallsArgs),
     History(command::history::HistoryArgs),
     Snapshot(command::snapshot::SnapshotArgs),
+    Manifest(command::manifest::ManifestArgs),
     Nodes(command::nodes::NodesArgs),
     Rebuild(command::rebuild::RebuildArgs),
     Pin(command::pin::PinArgs),

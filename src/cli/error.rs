@@ -61,6 +61,8 @@ pub enum Error {
     #[error(transparent)]
     Collect(#[from] crate::gc::Error),
     #[error(transparent)]
+    Backup(crate::backup::Error),
+    #[error(transparent)]
     Scan(#[from] crate::scan::Error),
     #[error(transparent)]
     Logs(#[from] crate::site::logs::Error),
@@ -120,6 +122,20 @@ impl From<crate::report::Error> for Error {
             Report::Policy(problems) => Self::Policy(problems),
             Report::Stopped => Self::Interrupted,
             error @ Report::Template { .. } => Self::Report(error),
+        }
+    }
+}
+
+impl From<crate::backup::Error> for Error {
+    fn from(error: crate::backup::Error) -> Self {
+        use crate::backup::Error as Backup;
+        match error {
+            Backup::State(error) => error.into(),
+            Backup::Store(error) => error.into(),
+            Backup::Logs(error) => error.into(),
+            Backup::Catalog(error) => error.into(),
+            Backup::Stopped => Self::Interrupted,
+            other => Self::Backup(other),
         }
     }
 }

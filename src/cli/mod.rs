@@ -27,6 +27,7 @@ pub mod restoring;
 pub mod selection;
 pub mod table;
 mod underneath;
+mod whole_file;
 
 use crate::os::process;
 use args::Cli;

@@ -9,7 +9,7 @@ use super::output::escaped;
 use super::underneath;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{export, gc, manifest, rebuild, recall, restore, state, store, tier};
+use crate::{backup, export, gc, manifest, rebuild, recall, restore, state, store, tier};
 use std::error::Error as StdError;
 use std::io;
 
@@ -135,6 +135,12 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Snapshot(error) => return snapshot_hint(error),
         Error::Nodes(error) => return nodes_hint(error),
         Error::Collect(error) => return collection_hint(error),
+        Error::Backup(backup::Error::Mistake { .. }) => {
+            "the manifest as hsm manifest wrote it, from another backup".into()
+        }
+        Error::Backup(backup::Error::OtherStore { .. }) => {
+            "--store with the url that the manifest's first line names".into()
+        }
         Error::Tier(tier::Error::Guard(_)) | Error::Recall(recall::Error::Guard(_)) => {
             "the same command again when the recall guard runs; where it is at work nobody else \
              may change a stub"

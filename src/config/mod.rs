@@ -13,6 +13,7 @@ mod gc;
 mod guard;
 mod locate;
 mod parse;
+mod presets;
 mod roots;
 mod samba;
 mod template;
@@ -24,6 +25,7 @@ pub use guard::{
     cgroup_globs, exe_globs,
 };
 pub use locate::{ConfigPaths, locate};
+pub use presets::{GuardPreset, PRESETS};
 pub use roots::add_root;
 pub use samba::{OfflineBit, SambaSection};
 pub use template::TemplateValues;

@@ -83,21 +83,23 @@ const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains
 # user = "root"
 # action = "recall"
 
+# A preset stands for a program that is known: restic, borg, rsync, updatedb,
+# tracker, clamd. hsm doctor shows what each stands for.
 # [[guard.rule]]
-# name = "indexers"
-# exe = ["updatedb*", "tracker-*", "localsearch*", "baloo_file*", "tumblerd"]
-# action = "deny"
-
-# [[guard.rule]]
-# name = "scanners"
-# cgroup = ["clamav-daemon.service", "clamav-clamonacc.service"]
+# name = "indexers and scanners"
+# preset = ["updatedb", "tracker", "clamd"]
 # action = "deny"
 
 # [[guard.rule]]
 # name = "backups"
-# cgroup = ["restic*.service", "borgmatic.service", "rsync.service"]
+# preset = ["restic", "borg", "rsync"]
 # action = "deny"
-# errno = "EBUSY"
+
+# [[guard.rule]]
+# name = "thumbnails"
+# exe = ["tumblerd", "*-thumbnailer"]
+# action = "deny"
+# errno = "EPERM"
 
 # How much a user, a program or a process may have recalled within any hour.
 # [guard.budget]

@@ -286,6 +286,7 @@ except_programs = ["/usr/bin/rsync"]
         rules: vec![
             GuardRule {
                 name: "by program".into(),
+                preset: None,
                 exe: vec!["/usr/bin/*".into(), "restic".into()],
                 cgroup: vec!["/system.slice/backup-*.service".into()],
                 user: vec![
@@ -297,6 +298,7 @@ except_programs = ["/usr/bin/rsync"]
             },
             GuardRule {
                 name: "the rest".into(),
+                preset: None,
                 exe: Vec::new(),
                 cgroup: Vec::new(),
                 user: vec![GuardUser::Anyone],
@@ -373,8 +375,8 @@ errno = "EPERM"
 /etc/hsm/config.toml:21:10: unknown action "forbid"; write one of recall, deny
 /etc/hsm/config.toml:22:9: unknown errno "ENOSPC"; write one of EPERM, EIO, EAGAIN, EBUSY
 /etc/hsm/config.toml:23:1: guard rule 3 has no "action"; add action = "deny"
-/etc/hsm/config.toml:25:1: unknown key "program" in guard rule 3; known keys: name, exe, cgroup, user, action, errno
-/etc/hsm/config.toml:26:1: guard rule "nobody" does not say whom it is for; add exe, cgroup or user; user = "*" is everybody
+/etc/hsm/config.toml:25:1: unknown key "program" in guard rule 3; known keys: name, preset, exe, cgroup, user, action, errno
+/etc/hsm/config.toml:26:1: guard rule "nobody" does not say whom it is for; add preset, exe, cgroup or user; user = "*" is everybody
 /etc/hsm/config.toml:30:7: unknown per "group"; write one of user, program, process
 /etc/hsm/config.toml:31:18: a budget of nothing; write a size, or a rule with action = "deny"
 /etc/hsm/config.toml:32:18: 0 is out of range; write a number from 1 on
@@ -464,8 +466,9 @@ fn every_line_of_the_template_that_shows_a_value_is_a_value() {
     assert_eq!(config.samba, SambaSection::default());
     assert!(uncommented.contains("\n[gc]\n") && uncommented.contains("\n[samba]\n"));
     assert!(config.encryption.is_some());
-    let rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
-    assert_eq!(rules, ["moves by hand", "indexers", "scanners", "backups"]);
+    let mut rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
+    rules.dedup();
+    assert_eq!(rules, ["moves by hand", "indexers and scanners", "backups", "thumbnails"]);
     assert_eq!(config.guard.budget.expect("a budget").files_per_hour, Some(20_000));
 }
 
@@ -497,4 +500,42 @@ fn metrics_are_told_on_this_machine_only() {
     }
     let long = format!("unix:/{}", "x".repeat(90));
     assert!(read(&long).expect_err("too long").contains("at most 107 bytes"));
+}
+
+#[test]
+fn a_preset_is_the_rules_that_it_stands_for() {
+    let read = |text: &str| Config::parse("c.toml", &(SMALL.to_owned() + text));
+    let text = "[[guard.rule]]\npreset = [\"restic\", \"borg\"]\nuser = \"root\"\naction = \"deny\"\n\
+                [[guard.rule]]\nname = \"copies\"\npreset = \"rsync\"\naction = \"deny\"\nerrno = \"EIO\"\n\
+                [[guard.rule]]\npreset = \"clamd\"\naction = \"recall\"\n";
+    let rules = read(text).expect("good").guard.rules;
+    let told: Vec<_> = rules
+        .iter()
+        .map(|rule| (rule.name.as_str(), rule.preset, rule.exe.first().map(String::as_str)))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("restic, borg", Some("restic"), Some("restic")),
+            ("restic, borg", Some("borg"), Some("borg")),
+            ("restic, borg", Some("borg"), None),
+            ("copies", Some("rsync"), Some("rsync")),
+            ("clamd", Some("clamd"), Some("clamd")),
+            ("clamd", Some("clamd"), None),
+        ]
+    );
+    assert!(rules[..3].iter().all(|rule| rule.user == [GuardUser::Name("root".into())]));
+    assert_eq!(rules[0].action, GuardAction::Deny(DenyErrno::Ebusy), "that of the preset");
+    assert_eq!(rules[3].action, GuardAction::Deny(DenyErrno::Eio), "that of the rule");
+    assert_eq!(rules[3].cgroup, ["/system.slice/**"]);
+    assert_eq!(rules[4].action, GuardAction::Recall);
+    let bad = SMALL.to_owned()
+        + "[[guard.rule]]\npreset = \"restik\"\nexe = \"x\"\ncgroup = \"y\"\naction = \"deny\"\n\
+           [[guard.rule]]\npreset = []\naction = \"deny\"\n";
+    insta::assert_snapshot!(problems(&bad), @r#"
+/etc/hsm/config.toml:6:10: unknown preset "restik"; did you mean "restic"?
+/etc/hsm/config.toml:7:7: exe beside a preset: it would say twice which program is meant; remove one of the two, or write a rule of its own with exe
+/etc/hsm/config.toml:8:10: cgroup beside a preset: it would say twice which program is meant; remove one of the two, or write a rule of its own with cgroup
+/etc/hsm/config.toml:11:10: an empty list; write at least one value or remove the key
+"#);
 }

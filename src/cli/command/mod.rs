@@ -20,6 +20,8 @@ pub mod history;
 pub mod init;
 pub mod log;
 pub mod ls;
+pub mod manifest;
+mod manifest_check;
 pub mod nodes;
 pub mod pin;
 pub mod plan;
@@ -99,6 +101,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Ls(args) => ls::run(context, args),
         Command::Find(args) => find::run(context, args),
         Command::Du(args) => du::run(context, args),
+        Command::Manifest(args) => manifest::run(context, args),
         Command::Explain(args) => explain::run(context, args),
         Command::Log(args) => log::run(context, args),
         Command::Recalls(args) => recalls::run(context, args),
@@ -141,6 +144,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Ls(_) => "ls",
         Command::Find(_) => "find",
         Command::Du(_) => "du",
+        Command::Manifest(_) => "manifest",
         Command::Explain(_) => "explain",
         Command::Log(_) => "log",
         Command::Recalls(_) => "recalls",

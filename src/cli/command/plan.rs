@@ -6,15 +6,14 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::job::{self, Parts, Planned};
 use crate::cli::locate::{self, Place};
+use crate::cli::whole_file::WholeFile;
 use crate::config::Config;
 use crate::state::StateDb;
 use crate::tier::plan_file::{Header, PlannedRoot, Row, reason, root_name};
 use crate::units;
 use clap::Args;
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,28 +101,15 @@ fn header(
 
 /// A plan on its way into a file, which has its name once it is whole.
 struct PlanWriter<'c> {
-    context: &'c Context,
     header: Header,
-    /// `None` is standard output.
-    file: Option<(BufWriter<NamedTempFile>, PathBuf)>,
+    file: WholeFile<'c>,
     rows: u64,
 }
 
 impl<'c> PlanWriter<'c> {
     fn open(context: &'c Context, output: &Path, header: Header) -> Result<Self, Error> {
-        let file = if output.as_os_str() == "-" {
-            if context.global.json {
-                let what = "--output - and --json both want standard output";
-                return Err(Error::Usage(what.to_owned()));
-            }
-            None
-        } else {
-            let full = std::path::absolute(output).map_err(Error::io("make absolute", output))?;
-            let dir = full.parent().unwrap_or(Path::new("/"));
-            let file = NamedTempFile::new_in(dir).map_err(Error::io("make a file in", dir))?;
-            Some((BufWriter::new(file), full))
-        };
-        let mut writer = Self { context, header, file, rows: 0 };
+        let file = WholeFile::open(context, output)?;
+        let mut writer = Self { header, file, rows: 0 };
         let first = writer.header.line();
         writer.line(first)?;
         Ok(writer)
@@ -138,23 +124,13 @@ impl<'c> PlanWriter<'c> {
     }
 
     fn line(&mut self, mut line: Vec<u8>) -> Result<(), Error> {
-        match &mut self.file {
-            None => self.context.out.line(line),
-            Some((file, path)) => {
-                line.push(b'\n');
-                file.write_all(&line).map_err(Error::io("write", path))
-            }
-        }
+        line.push(b'\n');
+        self.file.write(&line)
     }
 
     /// The number of rows.
     fn close(self) -> Result<u64, Error> {
-        if let Some((file, path)) = self.file {
-            let file = file.into_inner().map_err(|error| error.into_error());
-            let file = file.map_err(Error::io("write", &path))?;
-            file.as_file().sync_all().map_err(Error::io("flush", &path))?;
-            file.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
-        }
+        self.file.close()?;
         Ok(self.rows)
     }
 }
