@@ -33,6 +33,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -s V -l version -d 'Print version'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "init" -d 'Set up a store and the trees to manage'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "scan" -d 'Bring the state DB up to date with the trees'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "plan" -d 'Show what tiering would do, and why'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "apply" -d 'Do what a plan file says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "tier" -d 'Scan, upload and stub: the whole job'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "upload" -d 'Copy files to the store and keep them here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "stub" -d 'Free the blocks of uploaded files'
@@ -50,6 +51,8 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with the
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "find" -d 'Find files by state, name, size, age or owner'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "du" -d 'Sum up sizes here and in the store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "explain" -d 'Tell why a file is, or is not, tiered'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "log" -d 'Tell what happened to a file'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "recalls" -d 'Show what programs had recalled'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "history" -d 'Show the versions of a file'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the store has at a moment, and keep it'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
@@ -81,12 +84,20 @@ complete -c hsm -n "__fish_hsm_using_subcommand scan" -s q -l quiet -d 'Print on
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l as-of -d 'Plan as if it were this time (2026-12-31, now+30d, RFC 3339)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand plan" -s o -l output -d 'Write the plan to FILE, for hsm apply; - is standard output' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -220,7 +231,9 @@ complete -c hsm -n "__fish_hsm_using_subcommand verify" -s q -l quiet -d 'Print 
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l runs -d 'Show this many runs' -r
+complete -c hsm -n "__fish_hsm_using_subcommand status" -l metrics -d 'Write it to FILE for Prometheus\' textfile collector; - is standard output' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand status" -l watch -d 'Show it live on the terminal, until q or Ctrl-C'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
@@ -267,6 +280,21 @@ complete -c hsm -n "__fish_hsm_using_subcommand explain" -l json -d 'Write one J
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand log" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l by -d 'Count together what one program, user or systemd unit had recalled' -r -f -a "exe\t'The program\'s path'
+user\t'The user that it ran as'
+unit\t'The systemd unit, else the control group'"
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l since -d 'Only recalls since then (2026-01-31, now-7d, RFC 3339)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l limit -d 'Show so many at most' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l key-file -d 'The key file of an encrypted --store' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l endpoint -d 'Another S3 server than AWS, for --store' -r

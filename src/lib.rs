@@ -12,7 +12,7 @@
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
-//! | 0 | `os`, `document`, `ids`, `monitor`, `errand`, `units`, `clock`, `fault` |
+//! | 0 | `os`, `document`, `ids`, `monitor`, `metrics`, `errand`, `units`, `clock`, `fault` |
 
 pub mod adopt;
 pub mod catalog;
@@ -28,6 +28,7 @@ pub mod gc;
 pub mod guard;
 pub mod ids;
 pub mod manifest;
+pub mod metrics;
 pub mod monitor;
 pub mod os;
 pub mod policy;

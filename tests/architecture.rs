@@ -46,6 +46,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("document", 0),
     ("ids", 0),
     ("monitor", 0),
+    ("metrics", 0),
     ("errand", 0),
     ("units", 0),
     ("clock", 0),

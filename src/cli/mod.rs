@@ -20,6 +20,7 @@ pub mod locate;
 pub mod manual;
 pub mod opened;
 mod output;
+mod programs;
 pub mod progress;
 pub mod report;
 pub mod restoring;
@@ -48,7 +49,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let at_least = u8::from(matches!(cli.command, args::Command::RecallGuard(_)));
     log_to_stderr(cli.global.verbose.max(at_least));
     let out = Output::stdout(cli.global.json, cli.global.quiet);
-    let ended = Context::new(cli.global.clone(), out.clone())
+    let ended = Context::new(cli.global.clone(), command::name(&cli.command), out.clone())
         .and_then(|context| command::run(&context, &cli.command).map(|end| context.conclude(end)));
     conclude(&out, command::name(&cli.command), ended)
 }

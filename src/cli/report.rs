@@ -197,6 +197,8 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
             }
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
+            Tier::PlanMistakes(_) => "mend these lines and nothing is lost: none was done yet",
+            Tier::ForeignPlan { .. } => "hsm plan -o FILE, here and now",
             _ => return None,
         }
         .into(),

@@ -11,16 +11,20 @@ use super::parse::{path, required};
 use crate::document::{Item, Place, Section};
 use crate::policy::{BadGlob, PathGlobsBuilder, Reach, Style};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
 
-const KEYS: [&str; 6] = ["run_dir", "first_byte", "idle", "workers", "rule", "budget"];
+const KEYS: [&str; 7] = ["run_dir", "first_byte", "idle", "workers", "metrics", "rule", "budget"];
 const RULE_KEYS: [&str; 6] = ["name", "exe", "cgroup", "user", "action", "errno"];
 const BUDGET_KEYS: [&str; 6] =
     ["per", "bytes_per_hour", "files_per_hour", "errno", "except_users", "except_programs"];
 /// `sun_path` of unix(7) without its final zero.
 const SOCKET_PATH_BYTES: usize = 107;
+/// As `os::local_socket` has it.
+const SOCKET_NAME_BYTES: usize = 80;
 const SOCKET: &str = "guard.sock";
 
 /// What `hsm recall-guard` goes by.
@@ -34,9 +38,29 @@ pub struct GuardSection {
     pub idle: Duration,
     /// Recalls at the same time.
     pub workers: usize,
+    /// Where a scraper finds the guard's metrics; nowhere unless it is said.
+    pub metrics: Option<MetricsAt>,
     /// In order; the first that matches decides.
     pub rules: Vec<GuardRule>,
     pub budget: Option<GuardBudget>,
+}
+
+/// Where a scraper finds the guard's metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// An address of the loopback.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for MetricsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "{address}"),
+        }
+    }
 }
 
 /// Who is recalled for, or not.
@@ -109,6 +133,7 @@ impl GuardSection {
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             workers: 4,
+            metrics: None,
             rules: Vec::new(),
             budget: None,
         }
@@ -185,6 +210,7 @@ pub(super) fn read(top: &Section<'_, '_>, state_dir: &Path) -> GuardSection {
     guard.idle = read_deadline(&section, "idle").unwrap_or(guard.idle);
     let workers = section.integer("workers", 1..=64);
     guard.workers = workers.and_then(|count| usize::try_from(count).ok()).unwrap_or(guard.workers);
+    guard.metrics = section.item("metrics").and_then(|item| read_metrics(&item, &guard.run_dir));
     guard.rules = read_rules(&section);
     guard.budget = section.item("budget").and_then(|item| read_budget(&item));
     guard
@@ -200,6 +226,36 @@ fn read_run_dir(item: &Item<'_, '_>) -> Option<PathBuf> {
         return None;
     }
     Some(run_dir)
+}
+
+fn read_metrics(item: &Item<'_, '_>, run_dir: &Path) -> Option<MetricsAt> {
+    const MEND: &str = "write \"unix:/run/hsm/metrics.sock\" or \"127.0.0.1:9123\"";
+    let text = item.text()?;
+    let bad = |why: &str| {
+        item.problem(format!("bad place for metrics {text:?}: {why}"), MEND);
+        None
+    };
+    if let Some(socket) = text.strip_prefix("unix:") {
+        let socket = PathBuf::from(socket);
+        let name = socket.file_name().map_or(0, |name| name.len());
+        return match () {
+            () if !socket.is_absolute() => bad("a socket's path is absolute"),
+            () if name == 0 || text.ends_with('/') => bad("it names no socket"),
+            () if socket.as_os_str().len() > SOCKET_PATH_BYTES || name > SOCKET_NAME_BYTES => {
+                bad("a socket's path has at most 107 bytes and its name 80")
+            }
+            () if socket == run_dir.join(SOCKET) => bad("that is the guard's own socket"),
+            () => Some(MetricsAt::Unix(socket)),
+        };
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if !address.ip().is_loopback() => {
+            bad("only the loopback, where no other machine asks")
+        }
+        Ok(address) if address.port() == 0 => bad("a port from 1 to 65535"),
+        Ok(address) => Some(MetricsAt::Tcp(address)),
+        Err(_) => bad("neither a Unix socket nor an address with a port"),
+    }
 }
 
 /// Shorter and no store could answer; longer and a reader waits for ever.

@@ -20,7 +20,7 @@ mod template;
 pub use crate::document::Problem as ConfigError;
 pub use gc::GcSection;
 pub use guard::{
-    BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser,
+    BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser, MetricsAt,
     cgroup_globs, exe_globs,
 };
 pub use locate::{ConfigPaths, locate};

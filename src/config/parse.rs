@@ -1,5 +1,6 @@
 //! Reads the config's text section by section.
 
+use super::guard::MetricsAt;
 use super::{
     Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
     UploadSection, gc, guard, samba,
@@ -314,6 +315,9 @@ fn refuse_inside_roots(top: &Section<'_, '_>, config: &Config) {
     let nested = |key: &str| top.item(key).and_then(|item| item.open_section(key));
     if let Some(section) = nested("guard") {
         refuse(&section, "run_dir", "the run directory", &config.guard.run_dir);
+        if let Some(MetricsAt::Unix(socket)) = &config.guard.metrics {
+            refuse(&section, "metrics", "the socket", socket);
+        }
     }
     if let (Some(section), Some(encryption)) = (nested("encryption"), &config.encryption) {
         refuse(&section, "key_file", "the key file", &encryption.key_file);

@@ -68,6 +68,9 @@ const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains
 # idle = "60s"
 # Recalls at the same time.
 # workers = 4
+# Where Prometheus finds the guard's metrics: a Unix socket or a port of the
+# loopback. Nowhere unless it is said.
+# metrics = "unix:/run/hsm/metrics.sock"
 
 # Who may have files recalled: the first rule that matches decides, who matches
 # none may. Each rule has one or more of exe (globs over the program's path),

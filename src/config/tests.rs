@@ -32,6 +32,7 @@ fn a_small_config_has_sensible_defaults() {
         first_byte: Duration::from_secs(30),
         idle: Duration::from_secs(60),
         workers: 4,
+        metrics: None,
         rules: Vec::new(),
         budget: None,
     };
@@ -255,6 +256,7 @@ run_dir = "/srv/run/"
 first_byte = "5s"
 idle = "2m"
 workers = 64
+metrics = "[::1]:9123"
 [[guard.rule]]
 name = "by program"
 exe = ["/usr/bin/*", "restic"]
@@ -280,6 +282,7 @@ except_programs = ["/usr/bin/rsync"]
         first_byte: Duration::from_secs(5),
         idle: Duration::from_secs(120),
         workers: 64,
+        metrics: Some(MetricsAt::Tcp("[::1]:9123".parse().expect("an address"))),
         rules: vec![
             GuardRule {
                 name: "by program".into(),
@@ -356,7 +359,7 @@ errno = "EPERM"
 /etc/hsm/config.toml:7:14: first_byte is out of range; write a duration from 1s to 1h
 /etc/hsm/config.toml:8:8: idle is out of range; write a duration from 1s to 1h
 /etc/hsm/config.toml:9:11: 0 is out of range; write a number from 1 to 64
-/etc/hsm/config.toml:10:1: unknown key "socket" in [guard]; known keys: run_dir, first_byte, idle, workers, rule, budget
+/etc/hsm/config.toml:10:1: unknown key "socket" in [guard]; known keys: run_dir, first_byte, idle, workers, metrics, rule, budget
 /etc/hsm/config.toml:13:8: bad glob "usr/bin/x": neither a path nor a name; a program's path is absolute: begin it with a slash
 /etc/hsm/config.toml:13:21: bad glob "[a": unclosed character class; missing ']'; correct the glob
 /etc/hsm/config.toml:13:27: bad glob "": empty; correct the glob
@@ -464,4 +467,34 @@ fn every_line_of_the_template_that_shows_a_value_is_a_value() {
     let rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(rules, ["moves by hand", "indexers", "scanners", "backups"]);
     assert_eq!(config.guard.budget.expect("a budget").files_per_hour, Some(20_000));
+}
+
+#[test]
+fn metrics_are_told_on_this_machine_only() {
+    let read = |at: &str| {
+        let text = format!("{SMALL}[guard]\nmetrics = {at:?}\n");
+        match Config::parse("c.toml", &text) {
+            Ok(config) => Ok(config.guard.metrics.expect("a place").to_string()),
+            Err(problems) => Err(problems[0].to_string()),
+        }
+    };
+    for good in ["127.0.0.1:9123", "127.8.8.8:1", "[::1]:65535", "unix:/run/hsm/metrics.sock"] {
+        assert_eq!(read(good).as_deref(), Ok(good));
+    }
+    for (bad, why) in [
+        ("0.0.0.0:9123", "only the loopback"),
+        ("192.168.1.1:9123", "only the loopback"),
+        ("127.0.0.1:0", "a port from 1"),
+        ("127.0.0.1", "neither a Unix socket"),
+        ("localhost:9123", "neither a Unix socket"),
+        ("unix:metrics.sock", "absolute"),
+        ("unix:/run/hsm/", "names no socket"),
+        ("unix:/run/hsm/guard.sock", "the guard's own"),
+        ("unix:/srv/a/metrics.sock", "lies inside the root"),
+    ] {
+        let error = read(bad).expect_err(bad);
+        assert!(error.contains(why), "{bad}: {error}");
+    }
+    let long = format!("unix:/{}", "x".repeat(90));
+    assert!(read(&long).expect_err("too long").contains("at most 107 bytes"));
 }

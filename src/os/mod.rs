@@ -36,6 +36,7 @@ pub mod signals;
 pub mod slots;
 pub mod space;
 pub mod stat;
+pub mod terminal;
 pub mod tree;
 pub mod wait;
 pub mod xattrs;

@@ -2,7 +2,6 @@
 
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::CapabilitySet;
-use std::io;
 
 /// `PROC_USER_INIT_INO` of Linux' `include/linux/proc_ns.h`.
 const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
@@ -12,6 +11,11 @@ const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// The effective user.
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Whether `trusted.*` attributes may be read and written (xattr(7)):
@@ -82,17 +86,6 @@ pub fn raise_nofile_limit() -> u64 {
 /// Processors this process may use; at least one.
 pub fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Gives the terminal's default back to a process that Rust started with
-/// `SIGPIPE` ignored. `hsm` does not use it in normal runs: a write to a closed
-/// pipe then comes as an error, and the command line ends quietly.
-pub fn default_sigpipe() -> io::Result<()> {
-    // SAFETY: SIG_DFL is a valid disposition and runs no code of ours.
-    match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) } {
-        libc::SIG_ERR => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! [`Error::Busy`].
 
 use super::error::{During, Error, Result};
+use super::events::Actor;
 use super::migrations;
 use crate::fault;
 use crate::ids::{NodeId, StoreId};
@@ -39,6 +40,7 @@ pub struct StateDb {
     /// The last entry of the recall log when this process last recorded an
     /// intent: see [`super::transitions`].
     pub(super) recalls_at_intent: i64,
+    pub(super) actor: Actor,
 }
 
 impl StateDb {
@@ -63,7 +65,7 @@ impl StateDb {
         )
         .during(operation)?;
         conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").during(operation)?;
-        Ok(Self { conn, store, node, recalls_at_intent: NO_INTENT })
+        Ok(Self::over(conn, store, node))
     }
 
     /// Opens an existing DB for reading and writing and brings an older schema
@@ -91,6 +93,10 @@ impl StateDb {
         opened().map_err(|error| error.located(path))
     }
 
+    fn over(conn: Connection, store: StoreId, node: NodeId) -> Self {
+        Self { conn, store, node, recalls_at_intent: NO_INTENT, actor: Actor::default() }
+    }
+
     fn from_connection(conn: Connection) -> Result<Self> {
         let (store, node): (Vec<u8>, Vec<u8>) = conn
             .query_row("SELECT store_id, node_id FROM meta", [], |row| {
@@ -99,7 +105,7 @@ impl StateDb {
             .during("reading whose it is")?;
         let store = StoreId::from_slice(&store).ok_or_else(|| Error::bad_value("store", &store))?;
         let node = NodeId::from_slice(&node).ok_or_else(|| Error::bad_value("node", &node))?;
-        Ok(Self { conn, store, node, recalls_at_intent: NO_INTENT })
+        Ok(Self::over(conn, store, node))
     }
 
     /// Reads the whole file and its structure (`PRAGMA quick_check`); minutes

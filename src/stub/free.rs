@@ -23,7 +23,6 @@ use crate::config::OfflineBit;
 use crate::fault;
 use crate::manifest::VerifiedCopy;
 use crate::os::blocks;
-use crate::os::lease::WriteLease;
 use crate::os::stat::{Stat, statx_fd};
 use std::fs::File;
 
@@ -134,31 +133,11 @@ impl Armed {
     /// is for [`super::recover`]. On return the hole is visible, not durable;
     /// a crash leaves the stub, or the whole marked file.
     pub fn punch(mut self) -> Result<Punched, Error> {
-        self.free_blocks(|| Ok(()))
-    }
-
-    /// As [`Armed::punch`], with a write lease held from before the last look
-    /// at the file until its times are put back, so that nobody has it open or
-    /// mapped and who opens it waits. [`Error::InUse`] if someone does; the
-    /// marker is then taken off. For runs without a guard only: the guard would
-    /// wait for itself.
-    pub fn punch_under_lease(mut self) -> Result<Punched, Error> {
-        // A duplicate shares the open file, hence the lease, and ends the borrow.
-        let held = self.file().try_clone().map_err(Error::Lease)?;
-        let lease = WriteLease::acquire(&held).map_err(Error::Lease)?.ok_or(Error::InUse)?;
-        self.free_blocks(|| if lease.intact() { Ok(()) } else { Err(Error::InUse) })
-    }
-
-    fn free_blocks(
-        &mut self,
-        still_alone: impl Fn() -> Result<(), Error>,
-    ) -> Result<Punched, Error> {
         check_unchanged(self.file(), &self.expected)?;
         fault::point("stub.before-punch");
         if self.intact {
             self.declare_freed()?;
         }
-        still_alone()?;
         fault::effect("stub.fallocate").map_err(Error::Punch)?;
         self.punch_began = true;
         if let Err(error) = blocks::punch_all(self.file(), self.marker.size_bytes) {

@@ -131,27 +131,6 @@ fn a_file_that_changes_between_arming_and_punching_keeps_its_bytes() {
 }
 
 #[test]
-fn a_file_in_use_is_not_punched_under_a_lease() {
-    on_each("a_file_in_use_is_not_punched_under_a_lease", |dir, kind| {
-        let sample = Sample::whole(dir);
-        let reader = File::open(&sample.path).expect("open");
-        let refused = sample.arm().expect("arm").punch_under_lease();
-        assert!(matches!(refused, Err(Error::InUse)), "{kind:?}: {refused:?}");
-        assert_eq!(inspect(&reader, space()).expect("inspect"), Placement::Resident);
-        drop(reader);
-        // A process that another test is starting may hold copies for an instant.
-        let punched =
-            (0..1000).find_map(|_| match sample.arm().expect("arm").punch_under_lease() {
-                Err(Error::InUse) => None,
-                punched => Some(punched.expect("punch")),
-            });
-        let punched = punched.expect("nobody has it open");
-        File::open(&sample.path).expect("the lease is over, though the file is still open here");
-        assert_eq!(punched.stat.allocated_bytes, 0, "{kind:?}");
-    });
-}
-
-#[test]
 fn disarming_or_dropping_takes_the_marker_off() {
     on_each("disarming_or_dropping_takes_the_marker_off", |dir, _| {
         for make in [Sample::whole, Sample::sparse] {

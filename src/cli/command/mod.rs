@@ -5,6 +5,8 @@
 //! returns an [`Outcome`], whose fields become the `summary` record.
 
 pub mod adopt;
+pub mod apply;
+mod apply_rows;
 pub mod cat;
 pub mod demo;
 pub mod doctor;
@@ -16,6 +18,7 @@ pub mod gc;
 pub mod generate;
 pub mod history;
 pub mod init;
+pub mod log;
 pub mod ls;
 pub mod nodes;
 pub mod pin;
@@ -27,7 +30,7 @@ pub mod rebuild;
 pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
-pub mod recallers;
+pub mod recalls;
 pub mod restore;
 pub mod scan;
 pub mod snapshot;
@@ -76,6 +79,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Init(args) => init::run(context, args),
         Command::Scan(args) => scan::run(context, args),
         Command::Plan(args) => plan::run(context, args),
+        Command::Apply(args) => apply::run(context, args),
         Command::Tier(args) => tier::run(context, args),
         Command::Upload(args) => upload::run(context, args),
         Command::Stub(args) => stub::run(context, args),
@@ -93,6 +97,8 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Find(args) => find::run(context, args),
         Command::Du(args) => du::run(context, args),
         Command::Explain(args) => explain::run(context, args),
+        Command::Log(args) => log::run(context, args),
+        Command::Recalls(args) => recalls::run(context, args),
         Command::History(args) => history::run(context, args),
         Command::Snapshot(args) => snapshot::run(context, args),
         Command::Nodes(args) => nodes::run(context, args),
@@ -113,6 +119,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Init(_) => "init",
         Command::Scan(_) => "scan",
         Command::Plan(_) => "plan",
+        Command::Apply(_) => "apply",
         Command::Tier(_) => "tier",
         Command::Upload(_) => "upload",
         Command::Stub(_) => "stub",
@@ -130,6 +137,8 @@ pub fn name(command: &Command) -> &'static str {
         Command::Find(_) => "find",
         Command::Du(_) => "du",
         Command::Explain(_) => "explain",
+        Command::Log(_) => "log",
+        Command::Recalls(_) => "recalls",
         Command::History(_) => "history",
         Command::Snapshot(_) => "snapshot",
         Command::Nodes(_) => "nodes",

@@ -160,7 +160,7 @@ fn stop(context: &Context, config: &Config, force: bool) -> Result<Outcome, Erro
         context.out.remark("no guard runs")?;
         return Ok(Outcome::done());
     }
-    let mut client = Client::connect(&config.guard.run_dir)?;
+    let mut client = Client::connect(&config.guard.run_dir, &context.actor())?;
     match client.ask(&Request::Stop { force })? {
         Reply::StopRefused(exposed) => {
             for Exposed { path, files, bytes } in &exposed {

@@ -161,7 +161,11 @@ pub fn run(
 ) -> Result<StubStats, Error> {
     let monitor = site.monitor;
     let tell = |path: &RelPath, error: &NotStubbed| {
-        monitor.file_failed(&path.to_path(root.path()), "stub", error);
+        let path = path.to_path(root.path());
+        match error {
+            NotStubbed::Refused(refusal) => monitor.file_left(&path, "stub", refusal),
+            error => monitor.file_failed(&path, "stub", error),
+        }
     };
     let mut stubbing = Stubbing::new(root_id, root, judge, &tell, goal_bytes);
     if site.guard.is_some() {
@@ -177,7 +181,7 @@ struct Stubbing<'a> {
     root_id: RootId,
     root: &'a RootDir,
     judge: &'a Judge<'a>,
-    /// Who is told of a file that failed.
+    /// Who is told of a file that failed or is left as it is.
     tell: &'a dyn Fn(&RelPath, &NotStubbed),
     goal_bytes: u64,
     stats: StubStats,
@@ -328,11 +332,9 @@ impl<'a> Stubbing<'a> {
                 let path = row.path.to_path(self.root.path());
                 tracing::info!(path = %path.display(), %refusal, "not stubbed");
             }
-            error => {
-                self.stats.failed += 1;
-                (self.tell)(&row.path, error);
-            }
+            _ => self.stats.failed += 1,
         }
+        (self.tell)(&row.path, error);
     }
 }
 
