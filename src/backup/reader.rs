@@ -220,7 +220,10 @@ mod tests {
         }
         let table: Vec<(Vec<u8>, &str)> = vec![
             (vec![], "line 1 of the manifest: the file is empty"),
-            (file(&[good.clone()]), "line 1 of the manifest: no manifest of hsm: missing field"),
+            (
+                file(std::slice::from_ref(&good)),
+                "line 1 of the manifest: no manifest of hsm: missing field",
+            ),
             (file(&[br#"{"format":"hsm-plan","version":1}"#.to_vec()]), "but \"hsm-plan\""),
             (file(&[br#"{"format":"hsm-manifest","version":2}"#.to_vec()]), "format 2, this hsm"),
             (file(&[head.clone(), good.clone()]), "line 2 of the manifest: the end is missing"),

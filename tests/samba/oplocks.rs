@@ -118,3 +118,16 @@ fn kernel_oplocks_make_clients_fail_and_lose_nothing_silently() {
     server.let_go();
     assert!(server.get("a.docx") == want);
 }
+
+/// So `hsm doctor` says it, and has nothing to say of the page's own settings.
+#[test]
+fn doctor_knows_which_settings_of_samba_do_harm() {
+    let more = "    kernel oplocks = yes\n    posix locking = no\n";
+    for (more, warnings) in [("", 0), (more, 2)] {
+        let Some(server) = Server::with("doctor_knows_which_settings", more) else { return };
+        let told = server.doctor();
+        let ours: Vec<&str> = told.lines().filter(|line| line.contains(" samba ")).collect();
+        let warned = ours.iter().filter(|line| line.contains("warning")).count();
+        assert_eq!((warned, ours.len()), (warnings, warnings.max(1)), "{told}");
+    }
+}

@@ -168,6 +168,13 @@ impl Server {
         Ran::within(PATIENCE, &mut self.guarded.sandbox.command(["tier"])).succeeds();
     }
 
+    /// What `hsm doctor` says, where this is the machine's smb.conf.
+    #[track_caller]
+    pub fn doctor(&self) -> String {
+        let mut doctor = self.guarded.sandbox.command(["doctor"]);
+        Ran::within(PATIENCE, doctor.env("SMB_CONF_PATH", &self.conf)).succeeds().stdout()
+    }
+
     pub fn xattr(&self, name: &str, attribute: &str) -> Option<Vec<u8>> {
         xattr::get(self.guarded.path(name), attribute).expect("attributes")
     }
