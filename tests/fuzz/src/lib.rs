@@ -21,6 +21,5 @@ pub mod marker;
 pub mod policy;
 #[path = "../../../src/units/mod.rs"]
 pub mod units;
-#[cfg(has_dos_attributes)]
 #[path = "../../../src/stub/dos_attributes.rs"]
 pub mod dos_attributes;

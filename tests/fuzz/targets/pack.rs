@@ -40,8 +40,15 @@ fn open(slots: &[ChunkSlot], pack: &[u8]) {
         let Some(stored) = pack.get(range) else { continue };
         let slot = ChunkSlot { plain_len: slot.plain_len.min(1 << 20), ..*slot };
         let (store, id) = (StoreId([1; 16]), PackId([2; 16]));
-        let opened =
-            chunk::open_chunk(&Protection::Plain, store, id, &slot, stored, &mut decoder, &mut plain);
+        let opened = chunk::open_chunk(
+            &Protection::Plain,
+            store,
+            id,
+            &slot,
+            stored,
+            &mut decoder,
+            &mut plain,
+        );
         if opened.is_ok() {
             assert_eq!(plain.len(), slot.plain_len as usize);
         }
@@ -53,7 +60,8 @@ fn mend_footer(pack: &mut [u8]) {
     let len = pack.len();
     let Some(at) = len.checked_sub(TRAILER) else { return };
     let count = u32::from_le_bytes(pack[at + 20..at + 24].try_into().expect("four bytes"));
-    if let Some(index) = (count as usize).checked_mul(ENTRY).and_then(|index| at.checked_sub(index)) {
+    if let Some(index) = (count as usize).checked_mul(ENTRY).and_then(|index| at.checked_sub(index))
+    {
         let sum = crc32fast::hash(&pack[index..at]);
         pack[at + 24..at + 28].copy_from_slice(&sum.to_le_bytes());
     }
