@@ -17,6 +17,7 @@
 pub mod adopt;
 pub mod catalog;
 pub mod chunk;
+pub mod classes;
 pub mod cli;
 pub mod clock;
 pub mod config;

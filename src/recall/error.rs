@@ -85,6 +85,8 @@ pub enum FileError {
     Unvouched,
     #[error("the state DB does not say where its copy is")]
     Catalog(#[source] catalog::Error),
+    #[error("its copy is in an archive class of the store, which was asked to bring it")]
+    Archived,
     #[error("write the file")]
     Write(#[source] io::Error),
     #[error("the recall was stopped")]
@@ -94,13 +96,14 @@ pub enum FileError {
 impl FileError {
     /// What a program is told whose open of the file is refused: `ENOSPC` and
     /// `EDQUOT` as they are, `EBUSY` for a file in use, `EAGAIN` for a recall
-    /// that was stopped and may be tried again, `EIO` for all else.
+    /// that was stopped and may be tried again or that an archive is to make
+    /// possible, `EIO` for all else.
     pub fn errno(&self) -> i32 {
         match self {
             Self::NoSpace { .. } => libc::ENOSPC,
             Self::OverQuota { .. } => libc::EDQUOT,
             Self::InUse(_) | Self::Custody(_) | Self::Stub(stub::Error::InUse) => libc::EBUSY,
-            Self::Stopped => libc::EAGAIN,
+            Self::Stopped | Self::Archived => libc::EAGAIN,
             Self::Store(error) if error.kind() == store::ErrorKind::Stopped => libc::EAGAIN,
             Self::Catalog(catalog::Error::Store(error))
                 if error.kind() == store::ErrorKind::Stopped =>
@@ -132,6 +135,7 @@ impl From<fetch::FileError> for FileError {
             fetch::FileError::Chunk(error) => Self::Chunk(error),
             fetch::FileError::Catalog(error) => Self::Catalog(error),
             fetch::FileError::Shared(text) => Self::Conflict(text),
+            fetch::FileError::Archived(_) => Self::Archived,
             fetch::FileError::Stopped => Self::Stopped,
             fetch::FileError::Sink(error) => match error.downcast::<stub::Error>() {
                 Ok(error) => Self::Stub(*error),
@@ -180,6 +184,7 @@ mod tests {
             (FileError::Stopped, libc::EAGAIN),
             (stopped().into(), libc::EAGAIN),
             (FileError::Catalog(stopped().into()), libc::EAGAIN),
+            (FileError::Archived, libc::EAGAIN),
             (FileError::Unvouched, libc::EIO),
             (FileError::Foreign { name: "a".into() }, libc::EIO),
         ];

@@ -51,6 +51,7 @@ mod scan_rows;
 mod scan_writer;
 mod segments;
 mod settings;
+mod thaws;
 mod transitions;
 mod uploads;
 
@@ -72,6 +73,7 @@ pub use roots::{RootId, RootRow};
 pub use runs::{RunRow, Usage};
 pub use scan_writer::{Part, ScanChanges, ScanWriter, SeenEntry};
 pub use segments::{LogHead, SegmentCommit, Uploaded};
+pub use thaws::{AwaitedFile, Awaiting, ThawRow};
 pub use uploads::UploadIntent;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::files::ManagedRow;
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::{Columns, rel_path, signed};
+use super::thaws;
 use crate::ids::FileIdent;
 use crate::os::RelPath;
 use rusqlite::{Connection, OptionalExtension};
@@ -325,6 +326,7 @@ fn settle(
     )
     .and_then(|mut update| update.execute((key.0, key.1, key.2, ctime_ns, mtime_ns)))
     .during(RECORDING)?;
+    thaws::forget_waiter(tx, root, recall.ident)?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ mod tests;
 mod write;
 
 use super::{
-    DESCRIPTOR_KEY, Error, ErrorKind, Key, ObjectInfo, PROBE_PREFIX, Precaution, Protections,
+    Access,    DESCRIPTOR_KEY, Error, ErrorKind, Key, ObjectInfo, PROBE_PREFIX, Precaution, Protections,
     PutOptions, PutReceipt, Result, Store, SweepStats,
 };
 use crate::fault;
@@ -267,6 +267,7 @@ fn info_of(key: Key, stat: &Stat) -> ObjectInfo {
         etag: None,
         storage_class: None,
         sha256: None,
+        access: Access::Now,
     }
 }
 

@@ -86,6 +86,8 @@ struct Shared<'a> {
     claims: Claims,
     chunk_buffers: Spare,
     pack_buffers: Spare,
+    /// Of packs whose rule names no class.
+    default_class: Option<String>,
     /// Set when going on is pointless (store gone, too many errors): the
     /// feeder stops, what is under way is finished.
     abandon: AtomicBool,
@@ -124,6 +126,7 @@ where
         claims: Claims::default(),
         chunk_buffers: Spare::new(site.workers.max(1) * 2),
         pack_buffers: Spare::new(1),
+        default_class: site.store.default_class(),
         abandon: AtomicBool::new(false),
     };
     let shared = &shared;
