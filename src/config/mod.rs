@@ -9,6 +9,7 @@
 //! one another, and a state directory, a run directory, a key file or a
 //! directory store inside a root, where `hsm` would tier its own memory away.
 
+mod cold;
 mod gc;
 mod guard;
 mod locate;
@@ -17,6 +18,7 @@ mod roots;
 mod template;
 
 pub use crate::document::Problem as ConfigError;
+pub use cold::{ColdSection, PriceList};
 pub use gc::GcSection;
 pub use guard::{
     BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser, MetricsAt,
@@ -41,6 +43,8 @@ pub struct Config {
     pub upload: UploadSection,
     pub guard: GuardSection,
     pub gc: GcSection,
+    pub cold: ColdSection,
+    pub prices: PriceList,
     /// Where the policies are; `policies.d` beside the config if not said.
     pub policy_dir: PathBuf,
 }

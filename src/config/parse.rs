@@ -3,13 +3,13 @@
 use super::guard::MetricsAt;
 use super::{
     Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
-    UploadSection, gc, guard,
+    UploadSection, cold, gc, guard,
 };
 use crate::document::{Document, Item, Section};
 use crate::units;
 use std::path::{Component, Path, PathBuf};
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 11] = [
     "roots",
     "state_dir",
     "policy_dir",
@@ -18,6 +18,8 @@ const TOP_KEYS: [&str; 9] = [
     "chunking",
     "upload",
     "gc",
+    "cold",
+    "prices",
     "guard",
 ];
 const STORE_KEYS: [&str; 10] = [
@@ -75,6 +77,8 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
         upload,
         guard,
         gc: gc::read(top),
+        cold: cold::read(top),
+        prices: cold::read_prices(top),
         policy_dir: policy_dir?,
     };
     refuse_inside_roots(top, &config);

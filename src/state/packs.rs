@@ -215,6 +215,18 @@ impl StateDb {
         })
     }
 
+    /// The store has the pack in this class, whatever it was put in.
+    pub fn note_pack_class(&mut self, id: PackId, class: Option<&str>) -> Result<()> {
+        self.write(RECORDING, |tx| {
+            tx.execute(
+                "UPDATE pack SET class = ?2 WHERE pack_id = ?1 AND class IS NOT ?2",
+                (id.as_bytes(), class),
+            )
+            .during(RECORDING)?;
+            Ok(())
+        })
+    }
+
     /// The pack's bytes were read back and are right.
     pub fn set_pack_verified(&mut self, id: PackId, now_ns: i64) -> Result<()> {
         self.write(RECORDING, |tx| {

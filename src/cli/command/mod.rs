@@ -28,6 +28,7 @@ pub mod policy_fields;
 pub mod pull;
 pub mod rebuild;
 pub mod recall;
+mod recall_awaited;
 pub mod recall_guard;
 mod recall_guard_mounts;
 pub mod recalls;

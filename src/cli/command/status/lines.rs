@@ -5,6 +5,7 @@ use super::forecast::{Forecast, Level, Reach};
 use super::recallers;
 use super::runs::{Run, Week};
 use super::survey::{RootSurvey, Survey};
+use super::thaws;
 use crate::cli::output::{escaped, escaped_path};
 use crate::os::space::FreeSpace;
 use crate::tier::standing::{self, Amount};
@@ -19,6 +20,7 @@ pub fn lines(survey: &Survey, bar: usize) -> Vec<String> {
         lines.push(escaped_path(&root.row.path));
         Lines { to: &mut lines, at_ns: survey.at_ns }.root(root, bar);
     }
+    lines.extend(thaws::lines(survey));
     lines.extend(recallers::lines(survey));
     if !survey.runs.is_empty() {
         lines.extend([String::new(), "latest runs".to_owned()]);
