@@ -215,12 +215,7 @@ fn summary(running: &Running) -> String {
 }
 
 /// With a byte total: a bar, rate and time left. Without: counts and rate.
-fn style(
-    phase: Phase,
-    total_files: u64,
-    total_bytes: u64,
-    files: Arc<AtomicU64>,
-) -> ProgressStyle {
+fn style(phase: Phase, total_files: u64, total_bytes: u64, files: Arc<AtomicU64>) -> ProgressStyle {
     let template = if total_bytes > 0 {
         "{msg} [{bar:30}] {files}, {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
     } else if phase == Phase::Thawing {

@@ -62,8 +62,7 @@ pub(super) fn read_prices(top: &Section<'_, '_>) -> PriceList {
         let Some(section) = item.section(format!("[prices.{name}]"), &PRICE_KEYS) else { continue };
         let nothing = Prices { put_per_1000: 0.0, gib_month: 0.0, retrieval_gib: 0.0 };
         let prices = list.0.entry(name.to_owned()).or_insert(nothing);
-        let values =
-            [&mut prices.put_per_1000, &mut prices.gib_month, &mut prices.retrieval_gib];
+        let values = [&mut prices.put_per_1000, &mut prices.gib_month, &mut prices.retrieval_gib];
         for (key, value) in PRICE_KEYS.into_iter().zip(values) {
             *value = section.item(key).and_then(|item| price(&item)).unwrap_or(*value);
         }

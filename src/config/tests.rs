@@ -116,10 +116,7 @@ gib_month = 0.002
             repack_cold: true,
             only_here: true,
         },
-        cold: ColdSection {
-            thaw: Thaw { tier: Tier::Bulk, days: 7 },
-            errno: DenyErrno::Ebusy,
-        },
+        cold: ColdSection { thaw: Thaw { tier: Tier::Bulk, days: 7 }, errno: DenyErrno::Ebusy },
         prices: {
             let mut list = PriceList::default();
             let glacier = list.0.get_mut("GLACIER").expect("a listed class");

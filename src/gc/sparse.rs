@@ -6,8 +6,8 @@
 //! fresh upload would take, however deletions are scattered.
 
 use crate::catalog::MarkedPack;
-use crate::classes;
 use crate::chunk::{HEADER_LEN, PACK_HEADER_LEN, TRAILER_LEN};
+use crate::classes;
 use crate::config::GcSection;
 use crate::ids::{NodeId, PackId};
 

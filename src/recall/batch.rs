@@ -6,8 +6,8 @@
 //! of their inodes, so that two batches cannot wait for each other; an inode
 //! that two names reach is taken once.
 
-use super::target::{self, Named, Opened, Opening, Target};
 use super::awaited::{self, Candidate, packs_of};
+use super::target::{self, Named, Opened, Opening, Target};
 use super::{Error, FileError, Options, RecallStats, Tell, content_of};
 use crate::ids::FileIdent;
 use crate::manifest::Content;

@@ -5,8 +5,8 @@
 //! reading only. The descriptor that wrote is closed before the answer: a
 //! program that is executed would else be "busy".
 
-use super::target::{Look, is_half_way, is_vouched, look, restore_mtime};
 use super::awaited::{must_ask, packs_of};
+use super::target::{Look, is_half_way, is_vouched, look, restore_mtime};
 use super::{FileError, Wanted, content_of, residue};
 use crate::os::quota::{self, Room};
 use crate::os::space::{FreeSpace, RESERVE_BYTES};
@@ -63,9 +63,8 @@ pub fn fill(
     }
     let content = content_of(site, catalog, &marker)?;
     let content = content.ok_or(FileError::UnknownContent(marker.content))?;
-    let archived = || {
-        FileError::Archived(Box::new(Wanted { ident: marker.ident, content: marker.content }))
-    };
+    let archived =
+        || FileError::Archived(Box::new(Wanted { ident: marker.ident, content: marker.content }));
     let packs = packs_of(site, catalog, &content)?;
     if must_ask(site, &packs)? {
         return Err(archived());

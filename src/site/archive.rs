@@ -133,9 +133,8 @@ impl Archive {
         let orders: BTreeMap<PackId, Thaw> =
             packs.iter().map(|(pack, _, order)| (*pack, *order)).collect();
         let ids: Vec<PackId> = orders.keys().copied().collect();
-        let answers = side_by_side(site, &ids, |store, pack| {
-            store.thaw(&pack_key(pack), orders[&pack])
-        });
+        let answers =
+            side_by_side(site, &ids, |store, pack| store.thaw(&pack_key(pack), orders[&pack]));
         fault::point("thaw.ordered");
         let (mut taken, mut refused, mut failure) = (vec![], vec![], None);
         let mut readable = vec![];

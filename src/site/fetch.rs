@@ -61,7 +61,10 @@ pub enum FileError {
     #[error("the catalog does not say where its copy is")]
     Catalog(#[source] catalog::Error),
     /// Nothing is wrong with it: it can be read when the archive has brought it.
-    #[error("pack {0} of its copy is in an archive class of the store: hsm recall --wait asks for it")]
+    #[error(
+        "pack {0} of its copy is in an archive class of the store: hsm recall --wait asks for it, of \
+         what is to be restored after hsm restore --stubs"
+    )]
     Archived(PackId),
     /// What became of another file of the batch that the same request was for.
     #[error("{0}")]

@@ -25,7 +25,7 @@ pub fn put_and_prove(
     class: Option<String>,
     bytes: &Bytes,
 ) -> Result<PackEvidence, store::Error> {
-    let class = class.or_else(|| store.default_class());
+    let class = store.pack_class(class.as_deref());
     check_provable(store, capabilities, pack, class.as_deref())?;
     // The name is unique, so plain create is enough where the store cannot do
     // a conditional one.

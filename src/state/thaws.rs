@@ -262,11 +262,9 @@ impl StateDb {
 
 /// The file waits for nothing any more.
 pub(super) fn forget_waiter(tx: &Connection, root: RootId, ident: FileIdent) -> Result<()> {
-    tx.prepare_cached(
-        "DELETE FROM thaw_wait WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
-    )
-    .and_then(|mut delete| delete.execute((root.0, ident.ino as i64, ident.generation)))
-    .during(ASKING)?;
+    tx.prepare_cached("DELETE FROM thaw_wait WHERE root_id = ?1 AND ino = ?2 AND generation = ?3")
+        .and_then(|mut delete| delete.execute((root.0, ident.ino as i64, ident.generation)))
+        .during(ASKING)?;
     Ok(())
 }
 

@@ -81,8 +81,11 @@ impl StateDb {
         let (operation, from) = ("recording recalls", FileState::Recalling);
         let way = Way { operation, root, from, set, what };
         let files = files.iter();
-        let passed =
-            self.leave(&way, now_ns, files.clone().map(|(ident, c, m)| (*ident, [*c, *m, now_ns])))?;
+        let passed = self.leave(
+            &way,
+            now_ns,
+            files.clone().map(|(ident, c, m)| (*ident, [*c, *m, now_ns])),
+        )?;
         self.await_no_more(root, files.map(|(ident, ..)| *ident))?;
         Ok(passed)
     }

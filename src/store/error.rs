@@ -60,7 +60,9 @@ impl ErrorKind {
             Self::Full => "the store is full",
             Self::ReadOnly => "the store is read-only",
             Self::Integrity => "wrong bytes",
-            Self::Archived => "the object is in an archive class and must be thawed before it can be read",
+            Self::Archived => {
+                "the object is in an archive class and must be thawed before it can be read"
+            }
             Self::BadRequest => "bad request",
             Self::Unsupported => "the store does not support this",
             Self::Stopped => "stopped",

@@ -258,8 +258,8 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.honours(precaution, scratch)
     }
 
-    fn default_class(&self) -> Option<String> {
-        self.inner.default_class()
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        self.inner.pack_class(wanted)
     }
 
     fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {

@@ -66,7 +66,7 @@ pub struct PutOptions {
     /// Fail with [`ErrorKind::AlreadyExists`] instead of replacing an object.
     pub create_new: bool,
     /// An S3 storage class for this object; `None` takes the store's default
-    /// ([`Store::default_class`]). A directory has no classes and ignores it.
+    /// ([`Store::pack_class`]). A directory has no classes and ignores it.
     pub storage_class: Option<String>,
 }
 
@@ -207,9 +207,10 @@ pub trait Store: Send + Sync {
     /// itself. May leave an object at `scratch`.
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool>;
 
-    /// The class of packs that name none, where the store was given one. What is no
-    /// pack must be readable at once: it never takes an archive class from here.
-    fn default_class(&self) -> Option<String> {
+    /// The class in which a pack is kept that is put with this wish, as far as is
+    /// known; `None` also from stores without classes. (What is no pack must be
+    /// readable at once: it never takes an archive class by default.)
+    fn pack_class(&self, _wanted: Option<&str>) -> Option<String> {
         None
     }
 
@@ -260,8 +261,8 @@ macro_rules! forward_store {
             fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
                 (**self).honours(precaution, scratch)
             }
-            fn default_class(&self) -> Option<String> {
-                (**self).default_class()
+            fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+                (**self).pack_class(wanted)
             }
             fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {
                 (**self).thaw(key, order)

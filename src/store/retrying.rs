@@ -10,10 +10,10 @@
 //! then meets the object of the first one; it counts as ours only if its bytes
 //! are, byte by byte, the ones sent, or, in an archive, if their sum is.
 
+use super::sums::sha256;
 use super::{
     Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result,
 };
-use super::sums::sha256;
 use super::{Sha256Sum, Store, SweepStats, Thawing};
 use crate::classes::Thaw;
 use crate::errand::Errand;
@@ -200,8 +200,8 @@ impl<S: Store> Store for Retrying<S> {
         self.retry(|_| self.inner.honours(precaution, scratch))
     }
 
-    fn default_class(&self) -> Option<String> {
-        self.inner.default_class()
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        self.inner.pack_class(wanted)
     }
 
     fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {

@@ -17,9 +17,7 @@ use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
 use crate::site::{Ground, ProvenPack, Site, catalog, log, logs, pack_key, segment_key};
-use crate::state::{
-    ManagedRow, PackStatus, RebuiltPack, RootId, RootRow, UploadIntent, Uploaded,
-};
+use crate::state::{ManagedRow, PackStatus, RebuiltPack, RootId, RootRow, UploadIntent, Uploaded};
 use crate::store::{self, ErrorKind, Key};
 use crate::stub::{self, MarkerSpace, Placement};
 use std::collections::HashSet;

@@ -23,6 +23,7 @@ pub mod ls;
 pub mod nodes;
 pub mod pin;
 pub mod plan;
+mod plan_costs;
 pub mod policy;
 pub mod policy_fields;
 pub mod pull;

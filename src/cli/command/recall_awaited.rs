@@ -304,9 +304,8 @@ fn show(
     thaws: &[ThawRow],
 ) -> Result<Outcome, Error> {
     let now_ns = context.now_ns();
-    let is_ready = |pack: &PackId| {
-        thaws.iter().any(|thaw| thaw.pack == *pack && thaw.is_ready(now_ns))
-    };
+    let is_ready =
+        |pack: &PackId| thaws.iter().any(|thaw| thaw.pack == *pack && thaw.is_ready(now_ns));
     for file in awaited {
         let Some(root) = roots.iter().find(|root| root.id == file.root) else { continue };
         let path = file.path.to_path(&root.path);

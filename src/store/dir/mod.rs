@@ -23,8 +23,8 @@ mod tests;
 mod write;
 
 use super::{
-    Access,    DESCRIPTOR_KEY, Error, ErrorKind, Key, ObjectInfo, PROBE_PREFIX, Precaution, Protections,
-    PutOptions, PutReceipt, Result, Store, SweepStats,
+    Access, DESCRIPTOR_KEY, Error, ErrorKind, Key, ObjectInfo, PROBE_PREFIX, Precaution,
+    Protections, PutOptions, PutReceipt, Result, Store, SweepStats,
 };
 use crate::fault;
 use bytes::Bytes;

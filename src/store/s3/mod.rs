@@ -20,9 +20,9 @@ mod list;
 mod lock;
 mod put;
 mod sweep;
-mod thaw;
 #[cfg(test)]
 mod tests;
+mod thaw;
 mod trial;
 
 use super::{
@@ -205,8 +205,9 @@ impl Store for S3Store {
         self.try_out(precaution, scratch)
     }
 
-    fn default_class(&self) -> Option<String> {
-        self.storage_class.as_ref().map(|class| class.as_str().to_owned())
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        let default = || self.storage_class.as_ref().map(StorageClass::as_str);
+        wanted.or_else(default).map(str::to_owned)
     }
 
     fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {

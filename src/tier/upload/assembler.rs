@@ -233,7 +233,7 @@ impl Assembler<'_, '_> {
     /// By name also where it is the store's default: what was put in an archive is
     /// told by the record of its pack.
     fn class_of(&self, of_rule: Option<&String>) -> Option<String> {
-        of_rule.or(self.shared.default_class.as_ref()).cloned()
+        self.shared.store.pack_class(of_rule.map(String::as_str))
     }
 
     /// Puts a chunk into its pack, or checks the copy that it relies on. False

@@ -203,8 +203,8 @@ impl<'a> Worker<'a> {
     }
 
     fn seeks(&self, how: &How) -> Seeks {
-        let class = how.storage_class.as_deref().or(self.shared.default_class.as_deref());
-        Seeks { dedup: how.dedup, archived: class.is_some_and(classes::is_archive) }
+        let class = self.shared.store.pack_class(how.storage_class.as_deref());
+        Seeks { dedup: how.dedup, archived: class.as_deref().is_some_and(classes::is_archive) }
     }
 
     fn use_level(&mut self, level: i32) {
