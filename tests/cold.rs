@@ -9,6 +9,7 @@
 mod guard;
 #[path = "support/loopfs.rs"]
 mod loopfs;
+#[allow(dead_code)] // its part of it
 #[path = "guard_failures/reader.rs"]
 mod reader;
 #[path = "support/s3_place.rs"]

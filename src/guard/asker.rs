@@ -117,12 +117,12 @@ impl Desk {
         if let Some(row) = state.managed_anywhere(&asking.roots, asking.wanted.ident)? {
             return Ok(Some((row.root, row.path)));
         }
-        let rows = self.watched.rows().iter().filter(|row| asking.roots.contains(&row.id));
-        let below = rows.filter_map(|row| {
-            let inside = asking.name.strip_prefix(&row.path).ok()?;
+        let mut rows = self.watched.rows().iter();
+        Ok(rows.find_map(|row| {
+            let known = asking.roots.contains(&row.id);
+            let inside = asking.name.strip_prefix(&row.path).ok().filter(|_| known)?;
             Some((row.id, RelPath::new(inside.as_os_str().as_bytes()).ok()?))
-        });
-        Ok(below.last())
+        }))
     }
 }
 

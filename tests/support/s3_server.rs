@@ -10,6 +10,7 @@
 #[path = "s3_server_cold.rs"]
 mod cold;
 
+#[allow(unused_imports)] // each suite uses its part
 pub use cold::{Clerk, Vault};
 
 use base64::Engine as _;
