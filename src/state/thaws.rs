@@ -65,6 +65,9 @@ pub struct AwaitedFile {
     pub packs: Vec<PackId>,
 }
 
+/// No archive takes as long to bring a pack; nobody looked since.
+const UNLOOKED_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
+
 const ASKING: &str = "recording what an archive was asked for";
 const READING: &str = "reading what an archive was asked for";
 
@@ -230,7 +233,7 @@ impl StateDb {
     }
 
     /// These files wait no more: they are whole, or gone. Packs that nobody waits for
-    /// and whose copies have expired are forgotten.
+    /// are forgotten when their copies have expired, or could have by now.
     pub fn await_no_more(
         &mut self,
         root: RootId,
@@ -250,9 +253,9 @@ impl StateDb {
                 forget_waiter(tx, root, ident)?;
             }
             tx.execute(
-                "DELETE FROM thaw WHERE expires_ns <= ?1
+                "DELETE FROM thaw WHERE (expires_ns <= ?1 OR ready_ns IS NULL AND asked_ns <= ?2)
                  AND NOT EXISTS (SELECT 1 FROM thaw_wait w WHERE w.pack_id = thaw.pack_id)",
-                [now_ns],
+                (now_ns, now_ns.saturating_sub(UNLOOKED_NS)),
             )
             .during(ASKING)?;
             Ok(())

@@ -62,11 +62,20 @@ pub(super) fn pending(
             totals.waiting.push(Waiting { root: root.clone(), path: file.path });
         }
     }
+    forget_unwanted(context, config, &roots)?;
     round(context, config, options, &mut totals)?;
     if waits {
         wait(context, config, options, &mut totals)?;
     }
     conclude(context, config, &totals)
+}
+
+/// Packs that nobody waits for any more are forgotten in time.
+fn forget_unwanted(context: &Context, config: &Config, roots: &[RootRow]) -> Result<(), Error> {
+    if let Some(any) = roots.first() {
+        context.state(config)?.await_no_more(any.id, std::iter::empty())?;
+    }
+    Ok(())
 }
 
 /// Looks, and recalls what is ready, until nothing waits any more or a stop is

@@ -60,6 +60,18 @@ fn a_copy_is_there_until_it_expires_and_then_the_pack_is_forgotten() {
 }
 
 #[test]
+fn what_nobody_wants_or_looks_at_any_more_is_forgotten_after_a_week() {
+    let mut fixture = Fixture::new();
+    let week_ns = 7 * 24 * 3600 * 1_000_000_000;
+    for (now_ns, left) in [(week_ns, 1), (week_ns + 5, 0)] {
+        fixture.db.act_as("recall", crate::clock::Clock::fixed(now_ns));
+        fixture.db.intend_thaws(&[(A, None, order(Tier::Standard))], 5).expect("intend");
+        fixture.db.await_no_more(fixture.root, std::iter::empty()).expect("look");
+        assert_eq!(fixture.db.thaws().expect("read").len(), left, "{now_ns}");
+    }
+}
+
+#[test]
 fn what_is_asked_for_again_begins_anew_and_a_refusal_ends_the_wait() {
     let mut fixture = Fixture::new();
     fixture.db.intend_thaws(&[(A, None, order(Tier::Standard))], 5).expect("intend");
