@@ -126,10 +126,14 @@ complete -c hsm -n "__fish_hsm_using_subcommand stub" -s q -l quiet -d 'Print on
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l tier -d 'How soon the archive is to bring it: Expedited, Standard or Bulk [default: as in the configuration]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l days -d 'How many days the copy that can be read is kept [default: as in the configuration]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s r -l recursive -d 'Recall everything below the directories named'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l discard-local -d 'Throw away what was written over a stub and recall the copy'
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l wait -d 'Wait until the archive has brought what is asked for, and recall it'
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l pending -d 'Recall every file that was asked for and is ready by now'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s q -l quiet -d 'Print only the data asked for and errors'

@@ -51,6 +51,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("metrics", 0),
     ("errand", 0),
     ("units", 0),
+    ("classes", 0),
     ("clock", 0),
     ("fault", 0),
 ];

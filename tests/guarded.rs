@@ -209,7 +209,13 @@ fn recalls_go_to_the_guard_in_bounded_requests_with_their_failures_told() {
     names.push("nowhere".to_owned());
     names.push("f0".to_owned());
     let stats = recall(&mut guard, &notes, &names);
-    let expected = RecallStats { files: 300, bytes: 30_000_000, already_resident: 1, failed: 1 };
+    let expected = RecallStats {
+        files: 300,
+        bytes: 30_000_000,
+        already_resident: 1,
+        failed: 1,
+        waiting: vec![],
+    };
     assert_eq!(stats, expected);
     let sizes: Vec<usize> = guard.recalls.iter().map(|work| work.paths.len()).collect();
     assert_eq!(sizes, [256, 46]);
@@ -345,7 +351,7 @@ fn a_request_of_a_foreign_or_hostile_run_is_refused_file_by_file() {
     std::os::unix::fs::symlink("/etc/passwd", sandbox.tree().join("link")).expect("symlink");
     let paths = ["dir", "link", "gone", "f0"].map(path).to_vec();
     let root_id = row(&sandbox, "f0").root;
-    let work = ToRecall { paths, discard_local: false };
+    let work = ToRecall { paths, ..ToRecall::default() };
     let done = guard.recall(root_id, &work).expect("recall");
     assert_eq!((done.files, done.failures.len()), (1, 3));
     assert!(done.failures.iter().all(|failure| failure.doing == "recall"));

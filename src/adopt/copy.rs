@@ -86,7 +86,7 @@ fn read(
     let range = slot.offset..slot.offset + u64::from(slot.stored_len);
     let stored = match site.store.get(&pack_key(pack), Some(range)) {
         Ok(stored) => stored,
-        Err(error) if error.kind() == ErrorKind::Integrity => {
+        Err(error) if matches!(error.kind(), ErrorKind::Integrity | ErrorKind::Archived) => {
             return Ok(Err(FileError::NoCopy(error.to_string())));
         }
         Err(error) => return Err(error),

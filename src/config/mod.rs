@@ -9,6 +9,7 @@
 //! one another, and a state directory, a run directory, a key file or a
 //! directory store inside a root, where `hsm` would tier its own memory away.
 
+mod cold;
 mod gc;
 mod guard;
 mod locate;
@@ -19,6 +20,7 @@ mod samba;
 mod template;
 
 pub use crate::document::Problem as ConfigError;
+pub use cold::{ColdSection, PriceList};
 pub use gc::GcSection;
 pub use guard::{
     BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser, MetricsAt,
@@ -46,6 +48,8 @@ pub struct Config {
     pub guard: GuardSection,
     pub gc: GcSection,
     pub samba: SambaSection,
+    pub cold: ColdSection,
+    pub prices: PriceList,
     /// Where the policies are; `policies.d` beside the config if not said.
     pub policy_dir: PathBuf,
 }

@@ -3,13 +3,13 @@
 use super::guard::MetricsAt;
 use super::{
     Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
-    UploadSection, gc, guard, samba,
+    UploadSection, cold, gc, guard, samba,
 };
 use crate::document::{Document, Item, Section};
 use crate::units;
 use std::path::{Component, Path, PathBuf};
 
-const TOP_KEYS: [&str; 10] = [
+const TOP_KEYS: [&str; 12] = [
     "roots",
     "state_dir",
     "policy_dir",
@@ -18,6 +18,8 @@ const TOP_KEYS: [&str; 10] = [
     "chunking",
     "upload",
     "gc",
+    "cold",
+    "prices",
     "guard",
     "samba",
 ];
@@ -77,6 +79,8 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
         guard,
         gc: gc::read(top),
         samba: samba::read(top),
+        cold: cold::read(top),
+        prices: cold::read_prices(top),
         policy_dir: policy_dir?,
     };
     refuse_inside_roots(top, &config);

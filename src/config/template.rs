@@ -58,6 +58,25 @@ const GC: &str = r#"# What `hsm gc` keeps and when it stops. How many versions o
 
 "#;
 
+/// Archive classes. docs/COLD.md explains them.
+const COLD: &str = r#"# What an archive is asked for when a file whose copy is in GLACIER or DEEP_ARCHIVE
+# is wanted: how soon (Expedited, Standard, Bulk), and for how many days the copy that
+# can be read is kept. errno is what a program is told that opens such a file under a
+# guard: EAGAIN, EBUSY, EIO, EPERM.
+# [cold]
+# tier = "Standard"
+# days = 3
+# errno = "EAGAIN"
+
+# What storage costs here, for the estimates of hsm plan; by class, in dollars. The
+# list prices of Amazon S3 hold where nothing is said.
+# [prices.GLACIER]
+# put_per_1000 = 0.03
+# gib_month = 0.0036
+# retrieval_gib = 0.01
+
+"#;
+
 /// `hsm recall-guard`. docs/GUARD.md says what each preset does to its program.
 const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains it.
 # [guard]
@@ -182,8 +201,9 @@ url = {url}
 # threads = 4
 # memory = \"256MiB\"
 
-{gc}{guard}{samba}",
+{gc}{cold}{guard}{samba}",
         gc = GC,
+        cold = COLD,
         guard = GUARD,
         samba = SAMBA,
         state_dir = quote(values.state_dir),

@@ -1,6 +1,7 @@
 //! Configurations, good and bad, and the messages about the bad ones.
 
 use super::*;
+use crate::classes::{Prices, Thaw, Tier};
 use std::path::Path;
 use std::time::Duration;
 
@@ -78,6 +79,15 @@ repack_cold = true
 only_here = true
 [samba]
 offline = "always"
+[cold]
+tier = "Bulk"
+days = 7
+errno = "EBUSY"
+[prices.GLACIER]
+gib_month = 0.004
+[prices.COLDLINE]
+put_per_1000 = 1
+gib_month = 0.002
 "#;
     let config = Config::parse("c.toml", text).expect("a good config");
     let want = Config {
@@ -109,6 +119,15 @@ offline = "always"
             repack_below_pct: 0.0,
             repack_cold: true,
             only_here: true,
+        },
+        cold: ColdSection { thaw: Thaw { tier: Tier::Bulk, days: 7 }, errno: DenyErrno::Ebusy },
+        prices: {
+            let mut list = PriceList::default();
+            let glacier = list.0.get_mut("GLACIER").expect("a listed class");
+            glacier.gib_month = 0.004;
+            let own = Prices { put_per_1000: 1.0, gib_month: 0.002, retrieval_gib: 0.0 };
+            list.0.insert("COLDLINE".into(), own);
+            list
         },
         policy_dir: "/pol".into(),
     };

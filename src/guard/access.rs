@@ -9,7 +9,7 @@ use super::admission::Admission;
 use super::job::Job;
 use crate::chunk::Protection;
 use crate::clock::Clock;
-use crate::config::OfflineBit;
+use crate::config::{ColdSection, OfflineBit};
 use crate::ids::{NodeId, StoreId};
 use crate::monitor::Stop;
 use crate::site::{Custody, Site};
@@ -33,6 +33,8 @@ pub trait Access: Send + Sync {
     fn runs_ended(&self) -> bool;
     /// Who may recall.
     fn admission(&self) -> Result<Admission, Trouble>;
+    /// What archives are asked for, and who is told what meanwhile.
+    fn cold(&self) -> ColdSection;
     /// Threads for each recall or batch.
     fn workers(&self) -> usize;
     fn connections(&self) -> usize;

@@ -59,6 +59,7 @@ impl Record {
             }
             Outcome::Whole(_) => return None,
             Outcome::Failed(error) => (0, None, failed(error.errno(), error)),
+            Outcome::Archived(error, errno) => (0, None, failed(*errno, error)),
             Outcome::Unavailable(error) => (0, None, failed(libc::EIO, &**error)),
         };
         let who = waiters.iter().find_map(|waiter| waiter.who.clone());

@@ -7,6 +7,7 @@
 
 use super::access::{Shared, Trouble};
 use super::admission::Admission;
+use super::asker::{Asker, Asking};
 use super::inodes::{Inodes, Task};
 use super::job::now_ms;
 use super::recorder::{Record, Records};
@@ -30,6 +31,9 @@ pub struct Bench {
     pub probes: Arc<super::probe::Probes>,
     pub records: Records,
     pub admission: Arc<Mutex<Admission>>,
+    pub asker: Asker,
+    /// For files in an archive.
+    pub archived_errno: i32,
     pub clock: Clock,
 }
 
@@ -46,10 +50,14 @@ pub fn run(bench: &Bench, jobs: &Receiver<super::inodes::Inode>) {
         }
         let waiters = bench.inodes.finish(inode);
         let record = Record::of(bench, &task, &waiters, &outcome);
+        let asking = asking(bench, &task, &waiters, &outcome);
         if outcome.errno().is_some() {
             refund(&bench.admission, &waiters);
         }
         answer(waiters, &outcome);
+        if let Some(asking) = asking {
+            bench.asker.send(asking);
+        }
         if let Some(record) = record {
             bench.records.send(record);
         }
@@ -62,6 +70,8 @@ pub enum Outcome {
     /// All bytes are there; `Some` if it was this recall that brought them.
     Whole(Filled),
     Failed(FileError),
+    /// Its copy is in an archive, which is asked for it; with what programs are told.
+    Archived(FileError, i32),
     /// The state DB or the store could not be opened, or the file.
     Unavailable(Trouble),
 }
@@ -71,6 +81,7 @@ impl Outcome {
         match self {
             Self::Whole(_) => None,
             Self::Failed(error) => Some(error.errno()),
+            Self::Archived(_, errno) => Some(*errno),
             Self::Unavailable(_) => Some(libc::EIO),
         }
     }
@@ -128,8 +139,20 @@ fn fill(
     *state = Some(site.state);
     match filled {
         Ok(filled) => Outcome::Whole(filled),
+        Err(error @ FileError::Archived(_)) => Outcome::Archived(error, bench.archived_errno),
         Err(error) => Outcome::Failed(error),
     }
+}
+
+/// What the archive is to be asked for because of this outcome.
+fn asking(bench: &Bench, task: &Task, waiters: &[Waiter], outcome: &Outcome) -> Option<Asking> {
+    let Outcome::Archived(FileError::Archived(wanted), _) = outcome else { return None };
+    Some(Asking {
+        wanted: **wanted,
+        roots: bench.watched.roots_on(task.inode.dev),
+        name: task.name.clone(),
+        who: waiters.iter().find_map(|waiter| waiter.who.clone()),
+    })
 }
 
 /// A recall that failed costs nobody anything.
@@ -156,7 +179,7 @@ fn tell(task: &Task, outcome: &Outcome) {
     let path = task.name.display();
     match outcome {
         Outcome::Whole(_) => tracing::debug!(%path, "let in"),
-        Outcome::Failed(error) => {
+        Outcome::Failed(error) | Outcome::Archived(error, _) => {
             let causes = crate::site::guard::causes(error).join(": ");
             tracing::warn!(%path, "denied: {causes}");
         }

@@ -163,9 +163,16 @@ pub fn rescue(site: &mut Site<'_>, contents: &[ContentId]) -> Result<(), log::Er
     let mut carrier = Carrier::new();
     for (pack, slots) in endangered(site, contents)? {
         let class = site.state.pack(pack)?.and_then(|row| row.class);
-        if let Err(error) = carrier.take(site, class.as_deref(), pack, &slots)? {
-            let why = format!("what is needed of pack {pack} could not be kept: {error}");
-            site.monitor.notice(&why);
+        match carrier.take(site, class.as_deref(), pack, &slots)? {
+            Ok(()) => {}
+            // It is there, so it must not go: nothing is agreed to before it was read.
+            Err(SourceError::Store(error)) if error.kind() == ErrorKind::Archived => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                let why = format!("what is needed of pack {pack} could not be kept: {error}");
+                site.monitor.notice(&why);
+            }
         }
     }
     carrier.finish(site).map(drop)

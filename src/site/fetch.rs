@@ -8,6 +8,7 @@
 use super::layout::{Part, Run, runs};
 use super::{Catalog, Site, catalog, pack_key};
 use crate::chunk::{self, Decoder};
+use crate::classes;
 use crate::errand::Errand;
 use crate::ids::{ChunkId, PackId};
 use crate::manifest::{Content, keys};
@@ -15,7 +16,7 @@ use crate::state;
 use crate::store::{self, Store};
 use crate::stub::Filler;
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
@@ -59,6 +60,12 @@ pub enum FileError {
     Chunk(#[from] chunk::Error),
     #[error("the catalog does not say where its copy is")]
     Catalog(#[source] catalog::Error),
+    /// Nothing is wrong with it: it can be read when the archive has brought it.
+    #[error(
+        "pack {0} of its copy is in an archive class of the store: hsm recall --wait asks for it, of \
+         what is to be restored after hsm restore --stubs"
+    )]
+    Archived(PackId),
     /// What became of another file of the batch that the same request was for.
     #[error("{0}")]
     Shared(String),
@@ -92,6 +99,39 @@ pub fn fill_all(
         }
     }
     Ok(outcomes)
+}
+
+/// The packs that a content's chunks are to be read from, and whether their class is
+/// one that must be thawed first.
+pub fn packs(
+    site: &mut Site<'_>,
+    catalog: &mut Catalog,
+    content: &Content,
+) -> Result<Result<BTreeMap<PackId, bool>, FileError>, state::Error> {
+    let ids: Vec<ChunkId> = content.chunk_ids().collect();
+    let mut packs = BTreeMap::new();
+    for (id, place) in ids.iter().zip(site.state.find_chunks(&ids)?) {
+        let (pack, archived) = match place {
+            Some(place) => (place.pack, place.is_archived()),
+            None => match archived_elsewhere(site, catalog, id) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(Err(FileError::ChunkLost(*id))),
+                Err(error) => return Ok(Err(FileError::Catalog(error))),
+            },
+        };
+        packs.insert(pack, archived);
+    }
+    Ok(Ok(packs))
+}
+
+fn archived_elsewhere(
+    site: &Site<'_>,
+    catalog: &mut Catalog,
+    id: &ChunkId,
+) -> Result<Option<(PackId, bool)>, catalog::Error> {
+    let Some((pack, _)) = catalog.chunk(site, id, &|_| false)? else { return Ok(None) };
+    let class = catalog.pack_class(site, pack)?;
+    Ok(Some((pack, class.as_deref().is_some_and(classes::is_archive))))
 }
 
 /// Notes the packs that a file was not filled for because they are gone.
@@ -289,8 +329,14 @@ impl Shared<'_> {
     /// One failed request fails every file that it was for; the error itself
     /// goes to the first, its text to the others.
     fn all_failed(&self, run: &Run, error: store::Error) {
-        if error.kind() == store::ErrorKind::Stopped {
-            return self.all_stopped(run);
+        match error.kind() {
+            store::ErrorKind::Stopped => return self.all_stopped(run),
+            store::ErrorKind::Archived => {
+                tracing::debug!("{error}");
+                let each = run.parts.iter();
+                return each.for_each(|part| self.failed(part, FileError::Archived(run.pack)));
+            }
+            _ => {}
         }
         let text = error.to_string();
         let mut error = Some(error);

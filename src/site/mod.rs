@@ -4,6 +4,7 @@
 //! Every operation (`tier`, `recall`, `verify`) takes a [`Site`], so that the
 //! command line opens things once and a test can hand in its own store.
 
+pub mod archive;
 pub mod carry;
 pub mod catalog;
 pub mod checkpoint;

@@ -52,6 +52,7 @@ mod scan_writer;
 mod segments;
 mod settings;
 mod sums;
+mod thaws;
 mod transitions;
 mod uploads;
 
@@ -74,6 +75,7 @@ pub use runs::{RunRow, Usage};
 pub use scan_writer::{Part, ScanChanges, ScanWriter, SeenEntry};
 pub use segments::{LogHead, SegmentCommit, Uploaded};
 pub use sums::{RecallDay, StoredSum};
+pub use thaws::{AwaitedFile, Awaiting, ThawRow};
 pub use uploads::UploadIntent;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::error::{During, Error, Result};
 use super::open::StateDb;
 use super::rows::{Columns, signed};
 use crate::chunk::{ChunkSlot, Codec};
+use crate::classes;
 use crate::ids::{ChunkId, NodeId, PackId};
 use crate::manifest::{PackEvidence, ProofMethod};
 use rusqlite::{Connection, OptionalExtension, Params};
@@ -61,6 +62,15 @@ pub struct ChunkPlace {
     pub seen_ns: i64,
     /// Whether a catalog segment has the pack.
     pub catalogued: bool,
+    /// The pack's storage class, where one was asked for.
+    pub class: Option<String>,
+}
+
+impl ChunkPlace {
+    /// It was put where it must be thawed before it can be read.
+    pub fn is_archived(&self) -> bool {
+        self.class.as_deref().is_some_and(classes::is_archive)
+    }
 }
 
 const PACK_COLUMNS: &str = "p.pack_id, p.kind, p.class, p.size_bytes, p.status, p.proof,
@@ -68,12 +78,18 @@ const PACK_COLUMNS: &str = "p.pack_id, p.kind, p.class, p.size_bytes, p.status, 
 
 const SLOT_COLUMNS: &str = "c.id, c.offset, c.stored_len, c.plain_len, c.codec";
 
+/// The archive classes as SQL.
+fn archives() -> String {
+    let archives = classes::CLASSES.iter().filter(|class| class.is_archive);
+    archives.map(|class| format!("'{}'", class.name)).collect::<Vec<_>>().join(", ")
+}
+
 const RECORDING: &str = "recording a pack";
 const READING: &str = "reading packs";
 
 impl StateDb {
     /// The place of each chunk, in the order asked; `None` where no durable
-    /// pack has it.
+    /// pack has it. One in an archive only where there is no other.
     pub fn find_chunks(&self, chunks: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
         self.places(chunks, "")
     }
@@ -87,10 +103,11 @@ impl StateDb {
 
     fn places(&self, chunks: &[ChunkId], and: &str) -> Result<Vec<Option<ChunkPlace>>> {
         let operation = "looking up chunks";
+        let archives = archives();
         let sql = format!(
             "SELECT {PACK_COLUMNS}, {SLOT_COLUMNS} FROM chunk c JOIN pack p ON p.id = c.pack
              WHERE c.id = ?1 AND p.status = 'durable' {and}
-             ORDER BY p.seen_ns DESC, p.id LIMIT 1"
+             ORDER BY coalesce(p.class IN ({archives}), 0), p.seen_ns DESC, p.id LIMIT 1"
         );
         let mut select = self.conn.prepare_cached(&sql).during(operation)?;
         let mut places = Vec::with_capacity(chunks.len());
@@ -108,6 +125,7 @@ impl StateDb {
                 evidence: pack.evidence,
                 seen_ns: pack.seen_ns.unwrap_or(0),
                 catalogued: pack.segment_seq.is_some() || pack.node.is_some(),
+                class: pack.class,
             }));
         }
         Ok(places)
@@ -191,6 +209,18 @@ impl StateDb {
                  proof = iif(?4, proof, NULL), proven_ns = iif(?4, proven_ns, NULL)
                  WHERE pack_id = ?1",
                 (id.as_bytes(), status.as_str(), seen, keeps),
+            )
+            .during(RECORDING)?;
+            Ok(())
+        })
+    }
+
+    /// The store has the pack in this class, whatever it was put in.
+    pub fn note_pack_class(&mut self, id: PackId, class: Option<&str>) -> Result<()> {
+        self.write(RECORDING, |tx| {
+            tx.execute(
+                "UPDATE pack SET class = ?2 WHERE pack_id = ?1 AND class IS NOT ?2",
+                (id.as_bytes(), class),
             )
             .during(RECORDING)?;
             Ok(())

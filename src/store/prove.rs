@@ -9,6 +9,9 @@
 //! 3. otherwise, and always for a directory, the object is read through a new
 //!    request or descriptor and every byte is compared.
 //!
+//! A copy in an archive class cannot be read: there only the first two count, and a
+//! store that gives neither gets no packs in such a class ([`can_prove_unread`]).
+//!
 //! An answer to the upload itself is never evidence: a server can echo what it
 //! was told. Blocks are freed on the strength of this.
 
@@ -60,6 +63,13 @@ pub fn prove_stored(
     Ok(PackEvidence::attest(pack, ProofMethod::ReadBack, now_ns))
 }
 
+/// Whether the store was found to describe an object of one piece so well that it
+/// need not be read.
+pub fn can_prove_unread(capabilities: &Capabilities) -> bool {
+    let by_sum = capabilities.refuses_wrong_checksum && capabilities.returns_checksum;
+    by_sum || capabilities.etag_is_md5
+}
+
 fn trusts_sum(capabilities: &Capabilities, sum: &Sha256Sum) -> bool {
     let refuses_wrong = match sum {
         Sha256Sum::Whole(_) => capabilities.refuses_wrong_checksum,
@@ -103,7 +113,13 @@ fn is_same_form(a: &Sha256Sum, b: &Sha256Sum) -> bool {
 }
 
 fn read_back(store: &dyn Store, key: &Key, sent: &Bytes) -> Result<()> {
-    let stored = store.get(key, None)?;
+    let stored = store.get(key, None).map_err(|error| match error.kind() {
+        ErrorKind::Archived => {
+            let detail = "it is in an archive class and the store gave no sum to prove it by";
+            refusal(store, key, ErrorKind::Archived, detail.to_owned()).with_source(error)
+        }
+        _ => error,
+    })?;
     if stored == *sent {
         return Ok(());
     }

@@ -94,6 +94,8 @@ pub struct VerifyStats {
     /// Packs read and hashed.
     pub packs_read: u64,
     pub bytes_read: u64,
+    /// Packs that were to be read and are in an archive: there, and unread.
+    pub archived_packs: u64,
     pub files: u64,
     pub stubs: u64,
     pub problems: u64,
@@ -119,6 +121,7 @@ impl VerifyStats {
         self.packs += other.packs;
         self.packs_read += other.packs_read;
         self.bytes_read += other.bytes_read;
+        self.archived_packs += other.archived_packs;
         self.files += other.files;
         self.stubs += other.stubs;
         self.problems += other.problems;

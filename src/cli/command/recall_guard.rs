@@ -8,7 +8,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::opened;
 use crate::cli::output::escaped_path;
-use crate::config::{Config, OfflineBit};
+use crate::config::{ColdSection, Config, OfflineBit};
 use crate::guard::access::{Access, OpenStore, Trouble};
 use crate::guard::admission::{Admission, AdmissionError};
 use crate::guard::client::{self, Client};
@@ -212,6 +212,10 @@ impl Access for FromConfig {
 
     fn admission(&self) -> Result<Admission, Trouble> {
         Ok(admission(&self.config)?)
+    }
+
+    fn cold(&self) -> ColdSection {
+        self.config.cold
     }
 
     fn runs_ended(&self) -> bool {

@@ -202,6 +202,13 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
         totals.files,
         totals.problems
     ))?;
+    if totals.archived_packs > 0 {
+        context.out.remark(format!(
+            "{} packs are in an archive class and were not read; they are there, with the size \
+             that they should have",
+            totals.archived_packs
+        ))?;
+    }
     if totals.unowned_objects > 0 {
         context.out.remark(format!(
             "{} packs ({}) are named by no catalog: left by runs that ended early",
@@ -224,6 +231,7 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
         .with("packs", totals.packs)
         .with("packs_read", totals.packs_read)
         .with("bytes_read", totals.bytes_read)
+        .with("archived_packs", totals.archived_packs)
         .with("files", totals.files)
         .with("stubs", totals.stubs)
         .with("problems", totals.problems)

@@ -22,14 +22,17 @@ mod put;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod thaw;
 mod trial;
 
 use super::{
     Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt,
-    Result, Store, StoreOptions, SweepStats,
+    Result, Store, StoreOptions, SweepStats, Thawing,
 };
+use crate::classes::{self, Thaw};
 use crate::errand::Errand;
 use crate::fault;
+use crate::manifest::keys;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::Bytes;
@@ -82,9 +85,13 @@ impl S3Store {
         Error::new(kind, operation, subject, self.location())
     }
 
-    fn class_of(&self, options: &PutOptions) -> Option<StorageClass> {
+    /// The default is for packs; everything else must be readable at once, so an
+    /// archive is no default for it.
+    fn class_of(&self, key: &Key, options: &PutOptions) -> Option<StorageClass> {
+        let is_pack = || keys::parse_pack_key(key.as_str()).is_some();
+        let fits = |class: &&StorageClass| !classes::is_archive(class.as_str()) || is_pack();
         match options.storage_class.as_deref() {
-            None => self.storage_class.clone(),
+            None => self.storage_class.as_ref().filter(fits).cloned(),
             Some("STANDARD") => None,
             Some(class) => Some(StorageClass::from(class)),
         }
@@ -134,7 +141,7 @@ impl Store for S3Store {
         fault::effect("store.put").map_err(|error| {
             self.error(ErrorKind::Other, "put", key.as_str()).with_source(error)
         })?;
-        let class = self.class_of(options);
+        let class = self.class_of(key, options);
         let condition = options.create_new && self.sends_condition.load(Ordering::Relaxed);
         match self.put_object(key, &body, class.clone(), condition) {
             Err(error) if condition && error.kind() == ErrorKind::Unsupported => {
@@ -196,6 +203,18 @@ impl Store for S3Store {
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
         self.try_out(precaution, scratch)
+    }
+
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        let default = || self.storage_class.as_ref().map(StorageClass::as_str);
+        wanted.or_else(default).map(str::to_owned)
+    }
+
+    fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {
+        fault::effect("store.thaw").map_err(|error| {
+            self.error(ErrorKind::Other, "thaw", key.as_str()).with_source(error)
+        })?;
+        self.wait_for("thaw", key.as_str(), self.thaw_object(key, order))
     }
 }
 

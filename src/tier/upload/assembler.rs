@@ -157,7 +157,7 @@ impl Assembler<'_, '_> {
                 Ok(())
             }
             Part::Strays(chunks) => {
-                let shelf = Shelf { class: None, large: None };
+                let shelf = Shelf { class: self.class_of(None), large: None };
                 chunks.into_iter().try_for_each(|chunk| self.chunk(&shelf, chunk).map(|_| ()))
             }
             Part::Whole(read) => self.whole(*read),
@@ -185,7 +185,8 @@ impl Assembler<'_, '_> {
 
     fn whole(&mut self, read: FileRead) -> Result<(), Error> {
         self.intend(&read.request, &read.stamp);
-        let shelf = Shelf { class: read.request.how.storage_class.clone(), large: None };
+        let class = self.class_of(read.request.how.storage_class.as_ref());
+        let shelf = Shelf { class, large: None };
         let mut proven = true;
         for chunk in read.chunks {
             proven &= self.chunk(&shelf, chunk)?;
@@ -199,10 +200,9 @@ impl Assembler<'_, '_> {
         let large = self.large_mut(ticket);
         large.pieces.push(piece);
         let own_packs = large.file.stamp.stat.size_bytes >= PACK_BYTES as u64;
-        let shelf = Shelf {
-            class: large.file.request.how.storage_class.clone(),
-            large: own_packs.then_some(ticket),
-        };
+        let class = large.file.request.how.storage_class.clone();
+        let class = self.class_of(class.as_ref());
+        let shelf = Shelf { class, large: own_packs.then_some(ticket) };
         if !self.chunk(&shelf, chunk)? {
             self.large_mut(ticket).error.get_or_insert(FileError::SharedCopyLost);
         }
@@ -228,6 +228,12 @@ impl Assembler<'_, '_> {
         let content = Content { size_bytes: file.stamp.stat.size_bytes, pieces };
         let read = ReadFile { request: file.request.clone(), stamp: file.stamp.clone(), content };
         self.file_read(read, true)
+    }
+
+    /// By name also where it is the store's default: what was put in an archive is
+    /// told by the record of its pack.
+    fn class_of(&self, of_rule: Option<&String>) -> Option<String> {
+        self.shared.store.pack_class(of_rule.map(String::as_str))
     }
 
     /// Puts a chunk into its pack, or checks the copy that it relies on. False

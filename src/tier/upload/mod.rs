@@ -31,6 +31,7 @@ use super::Error;
 use crate::os::tree::RootDir;
 use crate::site::Site;
 use crate::state::{Heard, RootId};
+use crate::store::Store;
 use budget::Budget;
 use claims::Claims;
 use spare::Spare;
@@ -86,6 +87,7 @@ struct Shared<'a> {
     claims: Claims,
     chunk_buffers: Spare,
     pack_buffers: Spare,
+    store: &'a dyn Store,
     /// Set when going on is pointless (store gone, too many errors): the
     /// feeder stops, what is under way is finished.
     abandon: AtomicBool,
@@ -124,6 +126,7 @@ where
         claims: Claims::default(),
         chunk_buffers: Spare::new(site.workers.max(1) * 2),
         pack_buffers: Spare::new(1),
+        store: site.store,
         abandon: AtomicBool::new(false),
     };
     let shared = &shared;

@@ -5,6 +5,7 @@ use super::forecast::{Forecast, Level, Reach};
 use super::recallers;
 use super::runs::{Run, Week};
 use super::survey::{RootSurvey, Survey};
+use super::thaws;
 use crate::cli::output::{escaped, escaped_path};
 use crate::os::space::FreeSpace;
 use crate::tier::standing::{self, Amount};
@@ -54,6 +55,7 @@ pub fn lines(survey: &Survey, bar: usize) -> Vec<Line> {
         lines.push(Line::new(escaped_path(&root.row.path), Tone::Title));
         Lines { to: &mut lines, at_ns: survey.at_ns }.root(root, bar);
     }
+    lines.extend(thaws::lines(survey));
     lines.extend(recallers::lines(survey));
     if !survey.runs.is_empty() {
         lines.extend([Line::plain(""), Line::new("latest runs", Tone::Title)]);

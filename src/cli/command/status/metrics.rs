@@ -5,6 +5,7 @@
 
 use super::forecast::Reach;
 use super::survey::{RootSurvey, Survey};
+use super::thaws::Thaws;
 use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
 use crate::metrics::{Exposition, Kind, seconds};
@@ -53,8 +54,25 @@ pub fn text(survey: &Survey) -> String {
     forecasts(&mut to, roots);
     last_runs(&mut to, roots);
     weeks(&mut to, roots);
+    thawed(&mut to, survey);
     recalls(&mut to, survey);
     to.into_text()
+}
+
+fn thawed(to: &mut Exposition, survey: &Survey) {
+    let Thaws { pending, ready } = Thaws::of(survey);
+    let mut one = |name, help, value| to.one(name, help, Kind::Gauge, value);
+    let help = "Packs that an archive was asked for and has not brought.";
+    one("hsm_thaws_pending", help, pending.len() as f64);
+    let help = "Packs of which an archive has brought a copy.";
+    one("hsm_thaws_ready", help, ready.len() as f64);
+    one("hsm_thaws_waiting_files", "Stubs that wait for an archive.", survey.awaited_files as f64);
+    let help = "Bytes of the stubs that wait for an archive.";
+    one("hsm_thaws_waiting_bytes", help, survey.awaited_bytes as f64);
+    let name = "hsm_thaws_oldest_pending_timestamp_seconds";
+    let help = "Since when the pack is asked for that is on its way for the longest.";
+    let oldest = pending.first().map(|thaw| seconds(thaw.asked_ns));
+    to.family(name, help, Kind::Gauge).maybe(&[], oldest);
 }
 
 /// The roots, each with the text of its label.

@@ -14,7 +14,7 @@ use crate::os::FsIdentity;
 use crate::os::RootDir;
 use crate::os::space::FreeSpace;
 use crate::policy::{PolicySet, Watermark};
-use crate::state::{Recaller, RootRow, StateDb};
+use crate::state::{Recaller, RootRow, StateDb, ThawRow};
 use crate::tier::candidates::Entries;
 use crate::tier::plan::{Planner, Wish};
 use crate::tier::standing::{Standing, standing};
@@ -45,6 +45,10 @@ pub struct Survey {
     pub recallers: Vec<Recaller>,
     /// Newest first.
     pub runs: Vec<Run>,
+    /// What an archive was asked for, longest first, and what waits for it.
+    pub thaws: Vec<ThawRow>,
+    pub awaited_files: u64,
+    pub awaited_bytes: u64,
 }
 
 /// What there is to say about one root.
@@ -82,7 +86,11 @@ impl Survey {
             roots.push(root.look(row)?);
         }
         let runs = state.recent_runs(sources.runs)?;
+        let awaited = state.awaited_files()?;
         Ok(Self {
+            thaws: state.thaws()?,
+            awaited_files: awaited.len() as u64,
+            awaited_bytes: awaited.iter().map(|file| file.bytes).sum(),
             at_ns,
             store: sources.config.store.url.clone(),
             roots,
