@@ -143,7 +143,13 @@ impl Context {
     /// The rules: those named on the command line, else policies.d in order of
     /// file name.
     pub fn policy(&self, config: &Config, named: &PolicyFiles) -> Result<PolicySet, Error> {
-        load_policy(&files_of_policy(config, named)?)
+        let policy = load_policy(&files_of_policy(config, named)?)?;
+        match &config.second_store {
+            None if policy.wants_two_copies() => {
+                Err(Error::Policy(policy.without_second_store()))
+            }
+            _ => Ok(policy),
+        }
     }
 
     /// SHA-256 of the files of [`Context::policy`]: tells whether they are still
@@ -239,13 +245,14 @@ pub fn open_store(
     Ok(store::open(&options)?)
 }
 
-fn store_options(section: &StoreSection, stop: &Stop) -> StoreOptions {
+pub fn store_options(section: &StoreSection, stop: &Stop) -> StoreOptions {
     let mut options = StoreOptions::new(&section.url);
     options.endpoint.clone_from(&section.endpoint);
     options.region.clone_from(&section.region);
     options.path_style = section.path_style.then_some(true);
     options.storage_class.clone_from(&section.storage_class);
     options.sse.clone_from(&section.sse);
+    options.profile.clone_from(&section.profile);
     options.checksums = match section.checksums {
         config::Checksums::Always => store::Checksums::Always,
         config::Checksums::WhenRequired => store::Checksums::WhenRequired,

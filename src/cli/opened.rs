@@ -9,6 +9,7 @@ use super::context::{self, Context};
 use super::error::Error;
 use super::key_file;
 use super::report;
+use super::second;
 use crate::catalog::CatalogDb;
 use crate::chunk::{Chunking, Protection};
 use crate::config::Config;
@@ -44,8 +45,14 @@ pub fn with_site<T>(
     };
     let mut guard = context.guard(config)?;
     let state = context.state(config)?;
-    let store = context.store(config, Some(&state))?;
-    let protection = protection(config, &*store, state.store_id())?;
+    let second = second::open(config, &state, &context.stop)?;
+    let (store, descriptor) = match first(context, config, &state) {
+        Ok(first) => first,
+        // A writer needs the first store, and is told what is wrong with it.
+        Err(error) if catalog == Catalog::Written => return Err(error),
+        Err(error) => second::stand_in(context, config, second.as_ref(), error)?,
+    };
+    let protection = protection(config, &*store, &descriptor, state.store_id())?;
     let capabilities = context::capabilities(&state)?.unwrap_or_default();
     let cores = process::available_cores();
     let mut site = Site {
@@ -54,6 +61,7 @@ pub fn with_site<T>(
         state_path: context::state_file(&config.state_dir),
         state,
         store: &*store,
+        second: second.as_ref().map(|second| second.open.second()),
         capabilities,
         protection: &protection,
         monitor: &context.progress,
@@ -118,6 +126,7 @@ pub fn with_reading_site<T>(
             state_path,
             state,
             store,
+            second: None,
             capabilities: Capabilities::default(),
             protection,
             monitor: &context.progress,
@@ -161,6 +170,9 @@ pub fn with_store<T>(
 ) -> Result<T, Error> {
     let mut options = match context.config() {
         Ok(config) if config.store.url == place.url => context.store_options(&config.store),
+        Ok(Config { second_store: Some(section), .. }) if section.url == place.url => {
+            second::options(&section, &context.stop)
+        }
         _ => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
     };
     options.endpoint = place.endpoint.map(str::to_owned).or(options.endpoint);
@@ -190,13 +202,34 @@ pub fn no_store(store: &dyn Store) -> store::Error {
         .with_detail("there is no hsm store here: is its file system mounted? is its URL right?")
 }
 
+/// The first store of the configuration with its description.
+fn first(
+    context: &Context,
+    config: &Config,
+    state: &StateDb,
+) -> Result<(Box<dyn Store>, StoreDescriptor), Error> {
+    let store = context.store(config, Some(state))?;
+    let descriptor = descriptor(&*store)?;
+    require_first(&*store, &descriptor)?;
+    Ok((store, descriptor))
+}
+
+/// What was written into a second store alone would be nowhere else.
+pub fn require_first(store: &dyn Store, descriptor: &StoreDescriptor) -> Result<(), Error> {
+    if descriptor.copy.is_none() {
+        return Ok(());
+    }
+    let what = format!("{} is a second store, not a first one", store.location());
+    Err(Error::refused(what, "correct store.url in the configuration"))
+}
+
 /// The keys of the store; an error if it is another store than `expected`.
 pub fn protection(
     config: &Config,
     store: &dyn Store,
+    descriptor: &StoreDescriptor,
     expected: StoreId,
 ) -> Result<Protection, Error> {
-    let descriptor = descriptor(store)?;
     if descriptor.store_id != expected {
         let what = format!(
             "{} is the store {}, but this state DB belongs to the store {expected}",

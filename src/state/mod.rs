@@ -49,6 +49,7 @@ mod scan_finish;
 mod scan_judge;
 mod scan_rows;
 mod scan_writer;
+mod second;
 mod segments;
 mod settings;
 mod transitions;
@@ -71,6 +72,7 @@ pub use recalls::{RECALLED, RecallLogRow, RecallRow, Recaller};
 pub use roots::{RootId, RootRow};
 pub use runs::{RunRow, Usage};
 pub use scan_writer::{Part, ScanChanges, ScanWriter, SeenEntry};
+pub use second::{SecondRow, Waiting};
 pub use segments::{LogHead, SegmentCommit, Uploaded};
 pub use uploads::UploadIntent;
 

@@ -98,6 +98,7 @@ fn store_section(
         bandwidth: None,
         concurrency: None,
         dedup_across_nodes: true,
+        profile: None,
     })
 }
 
