@@ -30,6 +30,14 @@ pub fn settle(plan: &Plan) -> Result<(), Error> {
             .try_fold(old.clone(), |text, root| config::add_root(&name, &text, root))
             .map_err(Error::Config)?,
     };
+    let text = match plan.second.as_ref().filter(|second| second.is_new) {
+        // A table of its own: it may follow whatever ends the file.
+        Some(second) => {
+            let url = toml::Value::String(second.section.url.clone());
+            format!("{}\n\n[second_store]\nurl = {url}\n", text.trim_end())
+        }
+        None => text,
+    };
     Config::parse(&name, &text).map_err(Error::Config)?;
     if old.as_ref() == Some(&text) {
         return Ok(());
