@@ -12,12 +12,16 @@ mod s3_place;
 mod s3_server;
 mod support;
 
+use guard::Guarded;
+use loopfs::FsKind;
+use s3_place::Place;
+use s3_server::{ACCESS_KEY_ID, Misdeed, SECRET_ACCESS_KEY};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::snapshot::{Snapshot, assert_same, is_stub, snapshot};
 use support::trees::noise;
-use support::{EAGER_POLICY, Sandbox};
+use support::{EAGER_POLICY, Sandbox, UPLOAD_POLICY};
 
 /// Everything twice.
 fn twice() -> String {
@@ -330,7 +334,10 @@ fn make_writable(path: &Path) {
 fn a_second_copy_that_vanished_unnoticed_is_asked_for_before_a_stub_relies_on_it() {
     let mut sandbox = doubled();
     sandbox.write("a", &noise(1, 100_000));
-    sandbox.hsm(["upload"]).succeeds();
+    sandbox.policy(&UPLOAD_POLICY.replace("\"upload\"", "\"upload\"\ncopies = 2"));
+    sandbox.hsm(["tier"]).succeeds();
+    sandbox.policy(&twice());
+    assert_eq!(packs(&second(&sandbox)).len(), 1);
     for name in packs(&second(&sandbox)).keys() {
         fs::remove_file(second(&sandbox).join(name)).unwrap();
     }
@@ -454,9 +461,9 @@ fn death_at_any_point_leaves_no_stub_without_two_copies_and_the_next_run_complet
         for nth in [1, 2] {
             let mut sandbox = doubled();
             // A pack of one copy, so that there is something to replicate, too.
-            sandbox.policy(EAGER_POLICY);
+            sandbox.policy(UPLOAD_POLICY);
             grow(&sandbox, 1);
-            sandbox.hsm(["upload"]).succeeds();
+            sandbox.hsm(["tier"]).succeeds();
             sandbox.policy(&twice());
             grow(&sandbox, 2);
             let before = snapshot(&sandbox.tree());
@@ -475,4 +482,238 @@ fn death_at_any_point_leaves_no_stub_without_two_copies_and_the_next_run_complet
             all_recalled(&sandbox, &before);
         }
     }
+}
+
+/// Each effect of a run fails once: the store's, the state DB's, the tree's.
+#[test]
+fn failure_of_any_effect_leaves_no_stub_without_two_copies() {
+    let mut failed = 0;
+    for nth in 1.. {
+        let mut sandbox = doubled();
+        sandbox.policy(UPLOAD_POLICY);
+        sandbox.write("old", &noise(1, 60_000));
+        sandbox.hsm(["tier"]).succeeds();
+        sandbox.policy(&twice());
+        sandbox.write("new", &noise(2, 60_000));
+        let before = snapshot(&sandbox.tree());
+        sandbox.set_env("HSM_FAULT_FAIL", &nth.to_string());
+        let count = sandbox.path("home/count");
+        sandbox.set_env("HSM_FAULT_COUNT", count.to_str().unwrap());
+        sandbox.hsm(["tier"]);
+        sandbox.set_env("HSM_FAULT_FAIL", "");
+        sandbox.set_env("HSM_FAULT_COUNT", "");
+        let effects: u64 = fs::read_to_string(&count).unwrap().trim().parse().unwrap();
+        let what = format!("effect {nth}");
+        no_stub_without_two_copies(&sandbox, &what);
+        sandbox.hsm(["tier"]).succeeds();
+        assert_eq!(stubs(&sandbox).len(), 2, "{what}");
+        no_stub_without_two_copies(&sandbox, &what);
+        fs::remove_dir_all(sandbox.store()).unwrap();
+        all_recalled(&sandbox, &before);
+        if effects < nth {
+            break;
+        }
+        failed += 1;
+    }
+    assert!(failed > 15, "only {failed} effects");
+}
+
+// --- another kind of store ---------------------------------------------------
+
+/// A directory first, a bucket second, with credentials of its own.
+fn with_bucket() -> (Place, Sandbox) {
+    let place = Place::in_process();
+    let mut sandbox = Sandbox::new();
+    sandbox.set_env("HSM_SECOND_AWS_ACCESS_KEY_ID", ACCESS_KEY_ID);
+    sandbox.set_env("HSM_SECOND_AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+    sandbox.set_env("AWS_EC2_METADATA_DISABLED", "true");
+    let config = fs::read_to_string(sandbox.config()).unwrap();
+    let (url, endpoint) = (&place.url, &place.endpoint);
+    let section = format!(
+        "\n[second_store]\nurl = \"{url}\"\nendpoint = \"{endpoint}\"\npath_style = true\n"
+    );
+    fs::write(sandbox.config(), config + &section).unwrap();
+    sandbox.policy(&twice());
+    sandbox.write("before", &noise(8, 40_000));
+    let ran = sandbox.hsm(["tier"]).exits(3).complains(&["was never begun", "hsm init"]);
+    drop(ran);
+    assert!(!is_stub(&sandbox.tree().join("before")));
+    sandbox.hsm(["init", "--second-store", url]).succeeds();
+    (place, sandbox)
+}
+
+#[test]
+fn a_bucket_is_a_second_store_and_what_it_says_is_not_believed() {
+    let (place, sandbox) = with_bucket();
+    grow(&sandbox, 1);
+    let before = snapshot(&sandbox.tree());
+    // Full, dead, denied, and one that stores other bytes.
+    for misdeed in [Misdeed::Full, Misdeed::Forbid, Misdeed::StoreOther] {
+        place.server().misbehave_at(Some("PUT"), "packs/", 0, u32::MAX, misdeed);
+        sandbox.hsm(["tier"]).exits(3);
+        assert!(stubs(&sandbox).is_empty(), "{misdeed:?}");
+        place.server().behave();
+    }
+    sandbox.hsm(["tier"]).succeeds();
+    assert_eq!(stubs(&sandbox).len(), 8);
+    assert_eq!(place.objects("packs/").len(), packs(&sandbox.store()).len());
+    sandbox.hsm(["verify", "--data"]).succeeds();
+    fs::remove_dir_all(sandbox.store()).unwrap();
+    all_recalled(&sandbox, &before);
+}
+
+// --- garbage -----------------------------------------------------------------
+
+fn at_once(sandbox: &Sandbox) {
+    let text = fs::read_to_string(sandbox.config()).unwrap();
+    let lines = "grace = \"0s\"\nsettle = \"0s\"\nmax_share = \"100%\"\n";
+    fs::write(sandbox.config(), format!("{text}\n[gc]\n{lines}")).unwrap();
+}
+
+fn gc_to_the_end(sandbox: &Sandbox) {
+    for _ in 0..8 {
+        let summary = sandbox.hsm(["gc", "--json"]).succeeds().summary();
+        let number = |name: &str| summary[name].as_u64().expect("a number");
+        if number("condemned_packs") + number("repacked_packs") == 0 {
+            return;
+        }
+    }
+    panic!("it finds something again and again");
+}
+
+#[test]
+fn collections_keep_both_stores_in_step_and_every_stub_has_two_copies() {
+    let sandbox = doubled();
+    at_once(&sandbox);
+    for generation in 1..4 {
+        grow(&sandbox, generation);
+        sandbox.hsm(["tier"]).succeeds();
+    }
+    // Whole packs die, and of another a part.
+    fs::remove_dir_all(sandbox.tree().join("gen1")).unwrap();
+    fs::remove_file(sandbox.tree().join("gen2/d0/f0")).unwrap();
+    fs::remove_file(sandbox.tree().join("gen2/d0/f2")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    let before = packs(&sandbox.store()).len();
+    let away = Away::of(&second(&sandbox));
+    gc_to_the_end(&sandbox);
+    let left = packs(&sandbox.store());
+    assert!(left.len() < before, "{} of {before}", left.len());
+    away.back();
+    assert_eq!(packs(&second(&sandbox)).len(), before, "it was away");
+    sandbox.hsm(["gc"]).succeeds();
+    assert_eq!(packs(&second(&sandbox)), left);
+    sandbox.hsm(["tier"]).succeeds();
+    no_stub_without_two_copies(&sandbox, "collected");
+    // Once more with both there.
+    fs::remove_dir_all(sandbox.tree().join("gen2")).unwrap();
+    sandbox.hsm(["tier"]).succeeds();
+    gc_to_the_end(&sandbox);
+    assert!(packs(&sandbox.store()).len() < left.len());
+    assert_eq!(packs(&sandbox.store()), packs(&second(&sandbox)));
+    assert_eq!(objects(&sandbox.store(), "gc"), objects(&second(&sandbox), "gc"));
+    assert_eq!(objects(&sandbox.store(), "nodes"), objects(&second(&sandbox), "nodes"));
+    sandbox.hsm(["verify", "--data"]).succeeds();
+    let before = snapshot(&sandbox.tree());
+    fs::remove_dir_all(sandbox.store()).unwrap();
+    sandbox.on("recall", &["-r"], &[""]).succeeds();
+    let after = snapshot(&sandbox.tree());
+    assert_eq!(before.len(), after.len());
+}
+
+/// Two nodes have sent the same file, and only one pack has a second copy: that one
+/// stays, whichever the collection would have taken.
+#[test]
+fn of_two_packs_with_the_same_that_with_a_second_copy_stays() {
+    for collector_second in [true, false] {
+        let sandbox = doubled();
+        at_once(&sandbox);
+        sandbox.policy(&twice().replace("action = \"tier\"", "action = \"tier\"\ndedup = false"));
+        sandbox.write("a", &noise(1, 100_000));
+        sandbox.hsm(["tier"]).succeeds();
+        let of_a = packs(&second(&sandbox));
+        let once = EAGER_POLICY.replace("action = \"tier\"", "action = \"tier\"\ndedup = false");
+        sandbox.policy(&(once + "copies = 1\n"));
+        sandbox.write("b", &noise(1, 100_000));
+        sandbox.hsm(["tier"]).succeeds();
+        let all = packs(&sandbox.store());
+        assert_eq!(all.len(), 2, "sent twice");
+        let away = (!collector_second).then(|| Away::of(&second(&sandbox)));
+        gc_to_the_end(&sandbox);
+        if let Some(away) = away {
+            away.back();
+        }
+        let left = packs(&sandbox.store());
+        assert!(of_a.keys().all(|pack| left.contains_key(pack)));
+        assert_eq!(packs(&second(&sandbox)), of_a);
+        for name in ["a", "b"] {
+            sandbox.on("recall", &[], &[name]).succeeds();
+            assert_eq!(sandbox.read(name), noise(1, 100_000));
+        }
+    }
+}
+
+// --- several nodes -----------------------------------------------------------
+
+#[test]
+fn what_another_node_has_sent_once_is_copied_before_a_stub_relies_on_it() {
+    let other = Sandbox::new();
+    other.write("theirs", &noise(1, 100_000));
+    other.hsm(["tier"]).succeeds();
+    let sandbox = Sandbox::empty();
+    sandbox.init_with(&["--store", &other.store_url()]);
+    begin_second(&sandbox, &[]);
+    sandbox.policy(&twice());
+    sandbox.write("ours", &noise(1, 100_000));
+    let summary = sandbox.hsm(["tier", "--json"]).succeeds().summary();
+    assert_eq!(summary["sent_bytes"], 0, "{summary}");
+    assert!(is_stub(&sandbox.tree().join("ours")));
+    assert_eq!(packs(&other.store()), packs(&second(&sandbox)));
+    assert_eq!(objects(&other.store(), "nodes"), objects(&second(&sandbox), "nodes"));
+    // The other one takes part with the same second store.
+    let url = format!("file://{}", second(&sandbox).display());
+    other.hsm(["init", "--second-store", &url]).succeeds();
+    other.policy(&twice());
+    other.write("more", &noise(2, 100_000));
+    other.hsm(["tier"]).succeeds();
+    assert_eq!(packs(&other.store()), packs(&second(&sandbox)));
+    let first = Away::of(&other.store());
+    for (node, name, seed) in [(&sandbox, "ours", 1), (&other, "theirs", 1), (&other, "more", 2)] {
+        node.on("recall", &[], &[name]).succeeds();
+        assert_eq!(node.read(name), noise(seed, 100_000));
+    }
+    first.back();
+}
+
+// --- the guard ---------------------------------------------------------------
+
+#[test]
+fn a_guard_stubs_only_with_both_copies_and_recalls_from_the_second_store() {
+    let test = "a_guard_stubs_only_with_both_copies_and_recalls_from_the_second_store";
+    let Some(mut guarded) = Guarded::idle(test, FsKind::Ext4) else { return };
+    let second = guarded.sandbox.path("second");
+    begin_second(&guarded.sandbox, &[]);
+    guarded.sandbox.policy(&twice().replace("unguarded = true", ""));
+    guarded.start();
+    guarded.write("a", &noise(1, 300_000));
+    let away = Away::of(&second);
+    guarded.sandbox.hsm(["tier"]).exits(3);
+    assert!(!guarded.is_stub("a"), "{}", guarded.said());
+    away.back();
+    guarded.restart();
+    guarded.sandbox.hsm(["tier"]).succeeds();
+    assert!(guarded.is_stub("a"), "{}", guarded.said());
+    // The packs of the first store are gone, while the guard runs.
+    let gone = guarded.sandbox.path("gone");
+    fs::rename(guarded.sandbox.store().join("packs"), &gone).unwrap();
+    assert!(fs::read(guarded.path("a")).expect("recalled") == noise(1, 300_000));
+    fs::rename(&gone, guarded.sandbox.store().join("packs")).unwrap();
+    // And a guard that finds no first store at all.
+    guarded.sandbox.hsm(["verify", "--repair"]);
+    guarded.sandbox.hsm(["tier"]).succeeds();
+    assert!(guarded.is_stub("a"), "{}", guarded.said());
+    let first = Away::of(&guarded.sandbox.store());
+    guarded.restart();
+    assert!(fs::read(guarded.path("a")).expect("recalled") == noise(1, 300_000));
+    first.back();
 }

@@ -200,7 +200,8 @@ impl<'a> Runner<'a, '_> {
     /// What is wanted in both stores is written down before anything is stubbed, and
     /// where the run uploads it is made so.
     fn second(&mut self) -> Result<SecondStats, Error> {
-        if !self.policy.wants_two_copies() {
+        let wants = self.policy.wants_two_copies();
+        if !wants {
             self.site.state.want_none_twice()?;
         } else {
             let planner = self.planner()?;
@@ -210,7 +211,7 @@ impl<'a> Runner<'a, '_> {
         if !self.job.upload || self.site.second.is_none() {
             return Ok(SecondStats::default());
         }
-        second::replicate(self.site)
+        second::replicate(self.site, wants)
     }
 
     fn stub(&mut self, pressure: Option<Pressure>) -> Result<StubStats, Error> {

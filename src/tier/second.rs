@@ -51,15 +51,20 @@ pub fn want(
     Ok(())
 }
 
-/// Makes the second copies that are missing, then brings the logs over.
-pub fn replicate(site: &mut Site<'_>) -> Result<SecondStats, Error> {
+/// Makes the second copies that are missing, then brings the logs over. Where no rule
+/// wants two copies, what is there already has its logs brought up to date.
+pub fn replicate(site: &mut Site<'_>, is_wanted: bool) -> Result<SecondStats, Error> {
     let mut stats = SecondStats::default();
+    if let Some(why) = site.second.as_ref().and_then(|second| second.away.clone()) {
+        site.monitor.notice(&format!("the second store is not used in this run: {why}"));
+    }
     site.state.drop_unwanted()?;
     site.monitor.begin(Phase::Uploading, 0, 0);
     let copied = copy_waiting(site, &mut stats);
     site.monitor.end();
     copied?;
-    stats.log_behind = !mirror_logs(site);
+    let is_behind = !mirror_logs(site);
+    stats.log_behind = is_wanted && is_behind;
     stats.waiting_files = site.state.waiting_for_second()?.files;
     Ok(stats)
 }

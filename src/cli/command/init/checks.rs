@@ -64,6 +64,7 @@ pub fn plan(context: &Context, args: &InitArgs) -> Result<Plan, Error> {
         known_roots: Vec::new(),
     };
     add_roots(&mut plan, &args.roots)?;
+    super::config_file::check(&plan)?;
     Ok(plan)
 }
 

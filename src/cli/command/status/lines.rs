@@ -14,6 +14,13 @@ use std::time::Duration;
 /// Everything. `bar` is the width of a drawing of each root's space, 0 for none.
 pub fn lines(survey: &Survey, bar: usize) -> Vec<String> {
     let mut lines = vec![format!("store  {}", survey.store)];
+    if let Some((url, waiting)) = &survey.second {
+        lines.push(format!("second {url}"));
+        if waiting.files > 0 {
+            let (files, bytes) = (waiting.files, format_size(waiting.bytes));
+            lines.push(format!("  waiting    {files} files, {bytes}, for their second copy"));
+        }
+    }
     for root in &survey.roots {
         lines.push(String::new());
         lines.push(escaped_path(&root.row.path));
