@@ -156,14 +156,17 @@ fn fill(
     });
     let bad = shared.bad.into_inner().expect("no reader panicked");
     let errors = errors.into_inner().expect("no reader panicked");
-    note_bad(site, &bad)?;
+    note_bad(site, &bad);
     Ok(errors.into_iter().map(|error| error.map_or(Ok(()), Err)).collect())
 }
 
 /// What was read from the second store only: said once, and the first copy that turned
 /// out to be gone or damaged is relied on no more.
-fn note_bad(site: &mut Site<'_>, bad: &BTreeMap<PackId, Bad>) -> Result<(), state::Error> {
-    let Some((pack, first)) = bad.iter().next() else { return Ok(()) };
+///
+/// A guard reads with a state DB that it may not write here; what it cannot note the
+/// next verification finds.
+fn note_bad(site: &mut Site<'_>, bad: &BTreeMap<PackId, Bad>) {
+    let Some((pack, first)) = bad.iter().next() else { return };
     if site.second.as_ref().is_some_and(|second| second.memory.tell()) {
         let why = &first.why;
         site.monitor.notice(&format!("read from the second store: pack {pack}: {why}"));
@@ -171,13 +174,17 @@ fn note_bad(site: &mut Site<'_>, bad: &BTreeMap<PackId, Bad>) -> Result<(), stat
     let now_ns = site.clock.now_ns();
     for (pack, Bad { status, why }) in bad {
         tracing::warn!(%pack, why, "read from the second store");
-        if let Some(status) = status
-            && site.state.pack(*pack)?.is_some_and(|row| row.status == PackStatus::Durable)
-        {
-            site.state.mark_pack(*pack, *status, now_ns)?;
+        let Some(status) = status else { continue };
+        let noted = site.state.pack(*pack).and_then(|row| match row {
+            Some(row) if row.status == PackStatus::Durable => {
+                site.state.mark_pack(*pack, *status, now_ns)
+            }
+            _ => Ok(()),
+        });
+        if let Err(error) = noted {
+            tracing::info!(%pack, %error, "not noted");
         }
     }
-    Ok(())
 }
 
 /// Where the chunks of one file are, by the state DB or else by the catalog.

@@ -115,6 +115,9 @@ pub fn run(context: &Context, args: &DoctorArgs) -> Result<Outcome, Error> {
         }
         let findings = store::check(context, &config, state.as_ref());
         tell(&config.store.url, findings)?;
+        if let Some((url, findings)) = store::check_second(context, &config, state.as_ref()) {
+            tell(&url, findings)?;
+        }
     }
     let surroundings = match context.config() {
         Ok(config) => Around::configured(context, &config),
