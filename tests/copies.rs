@@ -19,6 +19,7 @@ use s3_server::{ACCESS_KEY_ID, Misdeed, SECRET_ACCESS_KEY};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use support::snapshot::{Snapshot, assert_same, is_stub, snapshot};
 use support::trees::noise;
 use support::{EAGER_POLICY, Sandbox, UPLOAD_POLICY};
@@ -30,7 +31,8 @@ fn twice() -> String {
 
 /// What is below `twice` twice, everything else once.
 fn some_twice() -> String {
-    let rule = "[[rule]]\nname = \"precious\"\ninclude = \"twice/**\"\naction = \"tier\"\ncopies = 2\n\n";
+    let rule =
+        "[[rule]]\nname = \"precious\"\ninclude = \"twice/**\"\naction = \"tier\"\ncopies = 2\n\n";
     EAGER_POLICY.replacen("[[rule]]", &format!("{rule}[[rule]]"), 1)
 }
 
@@ -155,10 +157,7 @@ fn stubs_have_both_copies_and_either_store_alone_gives_the_tree_back() {
     let restored = walkdir::WalkDir::new(target).into_iter().filter_map(Result::ok);
     let big = restored.into_iter().find(|e| e.file_name() == "big").expect("it is there");
     assert!(fs::read(big.path()).unwrap() == noise(1, 5 << 20));
-    sandbox
-        .on("recall", &["-r"], &[""])
-        .succeeds()
-        .complains(&["only the second store is read"]);
+    sandbox.on("recall", &["-r"], &[""]).succeeds().complains(&["only the second store is read"]);
     assert_same(&before, &snapshot(&sandbox.tree()));
     first.back();
     sandbox.hsm(["tier"]).succeeds();
@@ -406,6 +405,46 @@ fn before_with(sandbox: &Sandbox, before: Snapshot) -> Snapshot {
 }
 
 // --- the first store in trouble ----------------------------------------------
+
+/// Encrypted, and the second store becomes the first as docs/SECOND-STORE.md says.
+#[test]
+fn where_the_first_store_is_lost_for_good_the_second_takes_its_place() {
+    let sandbox = Sandbox::empty();
+    let url = sandbox.store_url();
+    sandbox.init_with(&["--store", &url, "--encrypt"]);
+    begin_second(&sandbox, &[]);
+    sandbox.policy(&some_twice());
+    sandbox.write("twice/a", &noise(1, 300_000));
+    sandbox.write("once/b", &noise(2, 100_000));
+    sandbox.hsm(["tier"]).succeeds();
+    fs::remove_dir_all(sandbox.store()).unwrap();
+    for told in [["tier"], ["gc"]] {
+        assert_eq!(sandbox.hsm(told).code(), 1, "whatever writes is refused");
+    }
+    assert!(
+        Command::new("cp")
+            .arg("-a")
+            .args([second(&sandbox), sandbox.store()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    sandbox.hsm(["tier"]).exits(1).complains(&["is a second store"]);
+    let descriptor = sandbox.store().join("hsm-store.json");
+    let text = fs::read_to_string(&descriptor).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json.as_object_mut().unwrap().remove("copy").expect("a mark");
+    make_writable(&descriptor);
+    fs::write(&descriptor, json.to_string()).unwrap();
+    let told = sandbox.hsm(["verify"]).exits(4).stdout();
+    let lost: Vec<_> = told.lines().filter(|line| line.starts_with("LOST")).collect();
+    assert!(lost.len() == 1 && lost[0].contains("once/b"), "{told}");
+    sandbox.write("twice/c", &noise(3, 50_000));
+    sandbox.hsm(["tier"]).succeeds();
+    no_stub_without_two_copies(&sandbox, "in its place");
+    sandbox.on("recall", &[], &["twice/a", "twice/c"]).succeeds();
+    assert_eq!(sandbox.read("twice/a"), noise(1, 300_000));
+}
 
 #[test]
 fn what_the_first_store_lost_or_spoilt_is_read_from_the_second_and_mended() {

@@ -2,7 +2,8 @@
 //! configuration is, what time it is, whether to stop, and how to open the
 //! policy, the state DB, the store and the locks.
 //!
-//! The environment is read here only: `HSM_CONFIG` (by the argument parser),
+//! The environment is read here and, for credentials of the second store, in
+//! `second`, nowhere else: `HSM_CONFIG` (by the argument parser),
 //! the XDG directories, and `HSM_TEST_NOW`, which fixes the clock for tests (an
 //! RFC 3339 time or nanoseconds since the epoch).
 //!
@@ -145,9 +146,7 @@ impl Context {
     pub fn policy(&self, config: &Config, named: &PolicyFiles) -> Result<PolicySet, Error> {
         let policy = load_policy(&files_of_policy(config, named)?)?;
         match &config.second_store {
-            None if policy.wants_two_copies() => {
-                Err(Error::Policy(policy.without_second_store()))
-            }
+            None if policy.wants_two_copies() => Err(Error::Policy(policy.without_second_store())),
             _ => Ok(policy),
         }
     }

@@ -207,7 +207,10 @@ fn tell(context: &Context, place: &Place, stats: &RunStats, parts: Parts) -> Res
     }
     if stats.second.copied_packs > 0 {
         let bytes = format_size(stats.second.copied_bytes);
-        said.push(format!("{} packs copied to the second store ({bytes})", stats.second.copied_packs));
+        said.push(format!(
+            "{} packs copied to the second store ({bytes})",
+            stats.second.copied_packs
+        ));
     }
     for (condition, files) in &stubbed.refused {
         said.push(format!("{files} left: {condition}"));

@@ -156,8 +156,7 @@ fn read_roots(top: &Section<'_, '_>) -> Vec<PathBuf> {
 }
 
 fn read_second(item: &Item<'_, '_>) -> Option<StoreSection> {
-    let keys: Vec<&str> =
-        STORE_KEYS.into_iter().filter(|key| *key != FIRST_STORE_ONLY).collect();
+    let keys: Vec<&str> = STORE_KEYS.into_iter().filter(|key| *key != FIRST_STORE_ONLY).collect();
     read_store(item, "[second_store]", &keys)
 }
 

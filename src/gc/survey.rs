@@ -2,8 +2,8 @@
 //! dead, and what lies about. Nothing is written.
 
 use super::expire::{Keep, Times, ending};
-use super::sparse::{Sieve, Sparse};
 use super::second::Twice;
+use super::sparse::{Sieve, Sparse};
 use super::{Error, Options, breaker::Share};
 use crate::catalog::{Life, LoosePack, Marked, Marking, Span};
 use crate::ids::PackId;

@@ -211,7 +211,8 @@ mod tests {
         assert_eq!((copy.size_bytes(), copy.oldest_proof_ns()), (15, 97));
         for missing in [1, 2, 3] {
             let most = |chunk: &ChunkId| (chunk.0[0] != missing).then(|| evidence(1).into());
-            let error = VerifiedCopy::assemble(&content, Copies::One, &most).expect_err("one is missing");
+            let error =
+                VerifiedCopy::assemble(&content, Copies::One, &most).expect_err("one is missing");
             assert_eq!(error, MissingProof::First { chunk: ChunkId([missing; 32]) });
         }
     }

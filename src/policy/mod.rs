@@ -89,7 +89,8 @@ impl PolicySet {
         let wants = self.rules.iter().filter(|rule| rule.copies == Copies::Two);
         let problem = |rule: &Rule| {
             let place = rule.copies_place.clone().unwrap_or_else(|| rule.place.clone());
-            let what = format!("rule {:?} wants two copies and there is no second store", rule.name);
+            let what =
+                format!("rule {:?} wants two copies and there is no second store", rule.name);
             let mend = "add [second_store] to the config and run hsm init --second-store URL, \
                         or leave copies out";
             PolicyError::at(place, what, mend)

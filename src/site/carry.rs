@@ -87,9 +87,8 @@ impl Carrier {
 
     /// Sends the open pack where it is full or of another class.
     fn put_aside(&mut self, site: &mut Site<'_>, shelf: &Shelf) -> Result<(), log::Error> {
-        let fits = |(of, builder): &(Shelf, PackBuilder)| {
-            of == shelf && builder.len_bytes() < PACK_BYTES
-        };
+        let fits =
+            |(of, builder): &(Shelf, PackBuilder)| of == shelf && builder.len_bytes() < PACK_BYTES;
         if self.open.as_ref().is_some_and(fits) { Ok(()) } else { self.send(site) }
     }
 

@@ -56,7 +56,9 @@ impl Work<'_> {
             })?;
             Ok(found)
         };
-        Ok((list(self.first)?, list(self.second)?))
+        // The second before: what is in it was in the first by then.
+        let there = list(self.second)?;
+        Ok((list(self.first)?, there))
     }
 
     /// In order, up to the first gap of each log.
@@ -100,6 +102,8 @@ impl Work<'_> {
         for (key, size) in first.iter().filter(|(key, _)| !is_segment(key)) {
             match there.get(key) {
                 Some(found) if found == size => {}
+                // One that a run began and another wrote again.
+                Some(_) if is_checkpoint(key) => self.copy(key, done)?,
                 Some(_) => done.astray.push(key.clone()),
                 None => self.copy(key, done)?,
             }
@@ -107,7 +111,7 @@ impl Work<'_> {
         for key in there.keys().filter(|key| !first.contains_key(key)) {
             let moved = keys::parse_segment_key(key.as_str())
                 .is_some_and(|(node, seq)| first.contains_key(&damaged(node, seq)));
-            if moved || key.as_str().contains("/checkpoint/") {
+            if moved || is_checkpoint(key) {
                 self.second.delete(key)?;
                 done.removed += 1;
             } else {
@@ -169,6 +173,10 @@ impl Work<'_> {
         done.copied += 1;
         Ok(())
     }
+}
+
+fn is_checkpoint(key: &Key) -> bool {
+    key.as_str().contains("/checkpoint/")
 }
 
 fn damaged(node: NodeId, seq: u64) -> Key {

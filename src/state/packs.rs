@@ -94,7 +94,7 @@ impl StateDb {
             "SELECT {PACK_COLUMNS}, {SLOT_COLUMNS}, s.proof, s.proven_ns, s.seen_ns
              FROM chunk c JOIN pack p ON p.id = c.pack LEFT JOIN second_copy s ON s.pack = p.id
              WHERE c.id = ?1 AND p.status = 'durable' {and}
-             ORDER BY s.pack IS NULL, p.seen_ns DESC, p.id LIMIT 1"
+             ORDER BY p.proof IS NULL, s.pack IS NULL, p.seen_ns DESC, p.id LIMIT 1"
         );
         let mut select = self.conn.prepare_cached(&sql).during(operation)?;
         let mut places = Vec::with_capacity(chunks.len());

@@ -174,9 +174,8 @@ impl<'p> Planner<'p> {
         if row.kind != FileKind::File || !self.policy.wants_two_copies() {
             return Copies::One;
         }
-        let wants = |for_space| {
-            self.verdict(row, for_space).rule.map_or(Copies::One, |rule| rule.copies)
-        };
+        let wants =
+            |for_space| self.verdict(row, for_space).rule.map_or(Copies::One, |rule| rule.copies);
         wants(false).max(wants(true))
     }
 

@@ -228,15 +228,7 @@ impl Access for FromConfig {
         is_makeshift |= second.as_ref().is_some_and(|second| second.away.is_some());
         let capabilities = context::capabilities(&state)?.unwrap_or_default();
         let (store_id, node_id) = (state.store_id(), state.node_id());
-        Ok(OpenStore {
-            store,
-            second,
-            is_makeshift,
-            protection,
-            capabilities,
-            store_id,
-            node_id,
-        })
+        Ok(OpenStore { store, second, is_makeshift, protection, capabilities, store_id, node_id })
     }
 
     fn admission(&self) -> Result<Admission, Trouble> {

@@ -97,12 +97,8 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Error> {
                     opened.push((row.clone(), open_root(row)?));
                 }
             }
-            let options = Options {
-                data,
-                under,
-                dry_run: args.dry_run.dry_run,
-                repair: args.repair,
-            };
+            let options =
+                Options { data, under, dry_run: args.dry_run.dry_run, repair: args.repair };
             let stats = verify::run(site, &opened, &options, &mut |problem| {
                 if let Problem::Repairable { root, inside, .. } = problem {
                     repairs.push((*root, inside.clone()));
@@ -142,7 +138,9 @@ fn tell(context: &Context, problem: &Problem) -> Result<(), Error> {
             format!("damaged   chunk {chunk} of pack {pack}: {why}")
         }
         Problem::SecondCopy { pack, why } => {
-            format!("second    the second copy of pack {pack} is bad: {why}; hsm upload makes it anew")
+            format!(
+                "second    the second copy of pack {pack} is bad: {why}; hsm upload makes it anew"
+            )
         }
         Problem::SecondAway { why } => format!("second    the second store is away: {why}"),
         Problem::Lost { path, size_bytes, why, .. } => format!(

@@ -27,7 +27,7 @@ use crate::os::stat::{Stat, statx_fd};
 use crate::os::tree::{RootDir, is_gone};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
-use crate::site::{Custody, Second, Secluded, Site};
+use crate::site::{Custody, Secluded, Second, Site};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Armed, Expected, MarkerSpace};
 use crate::units::Copies;
@@ -57,8 +57,7 @@ pub struct StubStats {
 
 /// Judges one file at the moment of action, from what is true now: in how many stores
 /// its copy must be proven.
-pub type Judge<'a> =
-    dyn Fn(&RelPath, &Stat, &ManagedRow) -> Result<Copies, Refusal> + Sync + 'a;
+pub type Judge<'a> = dyn Fn(&RelPath, &Stat, &ManagedRow) -> Result<Copies, Refusal> + Sync + 'a;
 
 /// A named condition that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -427,7 +426,9 @@ impl<'a> Bench<'a> {
         let copy = target.copy.lock().expect("no holder panics").take();
         let copy = copy.expect("each target is armed once");
         if copy.copies() < wanted {
-            return Err(Refusal::new(conditions::SECOND_COPY, "only one copy was looked for").into());
+            return Err(
+                Refusal::new(conditions::SECOND_COPY, "only one copy was looked for").into()
+            );
         }
         let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
         Ok(Marked { armed, secluded })

@@ -167,7 +167,15 @@ impl Around {
         let run_dir = GuardSection::of_state_dir(&state_dir).run_dir;
         let seed = context.now_ns().cast_unsigned();
         let guard = Guard::Absent;
-        Self { state_dir, run_dir, store_dir: None, second_dir: None, unguarded: false, guard, seed }
+        Self {
+            state_dir,
+            run_dir,
+            store_dir: None,
+            second_dir: None,
+            unguarded: false,
+            guard,
+            seed,
+        }
     }
 
     /// Everything about one directory, and what follows for the promises;

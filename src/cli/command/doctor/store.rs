@@ -41,7 +41,9 @@ pub fn check_second(
     let (section, state) = (config.second_store.as_ref()?, state?);
     let opened = match second::open(config, state, &context.stop) {
         Ok(opened) => opened?.open,
-        Err(error) => return Some((section.url.clone(), vec![bad("second", report::one_line(&error))])),
+        Err(error) => {
+            return Some((section.url.clone(), vec![bad("second", report::one_line(&error))]));
+        }
     };
     let finding = match (&opened.away, store::probe(&*opened.store, context.now_ns())) {
         (Some(why), _) => bad("second", format!("{why}; nothing with copies = 2 becomes a stub")),

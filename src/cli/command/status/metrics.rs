@@ -45,7 +45,8 @@ pub fn text(survey: &Survey) -> String {
     let (name, help) = ("hsm_status_timestamp_seconds", "When this was written.");
     to.one(name, help, Kind::Gauge, seconds(survey.at_ns));
     if let Some((_, waiting)) = &survey.second {
-        let (name, help) = ("hsm_second_copy_waiting_files", "Files that wait for their second copy.");
+        let (name, help) =
+            ("hsm_second_copy_waiting_files", "Files that wait for their second copy.");
         to.one(name, help, Kind::Gauge, waiting.files as f64);
         let help = "Bytes of the files that wait for their second copy.";
         to.one("hsm_second_copy_waiting_bytes", help, Kind::Gauge, waiting.bytes as f64);
