@@ -64,7 +64,9 @@ pub fn plan(context: &Context, args: &InitArgs) -> Result<Plan, Error> {
         known_roots: Vec::new(),
     };
     add_roots(&mut plan, &args.roots)?;
-    super::config_file::check(&plan)?;
+    if plan.second.is_some() {
+        super::config_file::check(&plan)?;
+    }
     Ok(plan)
 }
 
