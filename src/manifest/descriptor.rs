@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn a_second_store_is_marked_and_a_first_one_is_as_it_always_was() {
+        let first = descriptor(None);
+        assert!(!String::from_utf8(first.encode()).expect("text").contains("copy"));
+        let second = first.copied(CopyId([7; 16]));
+        let read = StoreDescriptor::parse(&second.encode()).expect("reads");
+        assert_eq!((read.copy, read.store_id), (Some(CopyId([7; 16])), first.store_id));
+        assert_eq!(StoreDescriptor { copy: None, ..read }, first);
+    }
+
+    #[test]
     fn a_missing_or_wrong_key_is_named() {
         let secret = descriptor(Some(&MasterKey::generate([7; 32])));
         assert!(matches!(secret.protection(None), Err(Error::KeyMissing { .. })));

@@ -12,6 +12,7 @@ use crate::site::{Site, pack_key};
 use crate::state::{ChunkPlace, PackStatus};
 use crate::store::ErrorKind;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The answers of one run, so that each pack is asked for once.
 #[derive(Default)]
@@ -51,11 +52,11 @@ impl Sightings {
         if freshness::is_fresh(place.second_seen_ns, site.clock.now_ns()) {
             return Ok(Some(evidence));
         }
-        if !self.second.contains_key(&place.pack) {
-            let answer = ask_second(site, place.pack)?;
-            self.second.insert(place.pack, answer);
-        }
-        Ok(self.second[&place.pack].then_some(evidence))
+        let there = match self.second.entry(place.pack) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(ask_second(site, place.pack)?),
+        };
+        Ok(there.then_some(evidence))
     }
 }
 
