@@ -162,9 +162,9 @@ url = {url}
 # A profile of ~/.aws in place of the default one.
 # profile = \"hsm\"
 
-# A second store for the files of rules that say `copies = 2`: the same keys as
-# [store], the same encryption. `hsm init --second-store URL` makes it. Credentials
-# of its own: HSM_SECOND_AWS_ACCESS_KEY_ID and HSM_SECOND_AWS_SECRET_ACCESS_KEY, or
+# A second store for the files of rules that say `copies = 2`: with the keys of the
+# first and its encryption. `hsm init --second-store URL` makes it. Credentials of
+# its own: HSM_SECOND_AWS_ACCESS_KEY_ID and HSM_SECOND_AWS_SECRET_ACCESS_KEY, or
 # a profile of ~/.aws. docs/SECOND-STORE.md
 # [second_store]
 # url = \"s3://bucket/prefix\"
