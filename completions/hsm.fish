@@ -66,11 +66,13 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether e
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "policy" -d 'Check and show policies'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "demo" -d 'See it work on a small tree'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l store -d 'Where copies go: file:///DIR or s3://BUCKET/PREFIX' -r
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l second-store -d 'Where the second copies go that rules with copies = 2 ask for' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l key-file -d 'The key file to make or, for a store that is there, its key' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l endpoint -d 'Another S3 server than AWS' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l region -d 'The S3 region' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l state-dir -d 'Keep the state DB here [default: /var/lib/hsm, or the XDG state directory]' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l anew -d 'The second store is empty because it was lost: begin it anew'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l encrypt -d 'Encrypt everything in the store with a key file'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l path-style -d 'Put the bucket in the path, not in the host name'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -232,7 +234,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this 
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l data -d 'Read the objects and re-hash them'
-complete -c hsm -n "__fish_hsm_using_subcommand verify" -l repair -d 'Upload again where the copy is bad and the local bytes are good'
+complete -c hsm -n "__fish_hsm_using_subcommand verify" -l repair -d 'Upload again where the copy is bad and the local bytes are good, and put the second copy where the first is bad'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s q -l quiet -d 'Print only the data asked for and errors'

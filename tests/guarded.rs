@@ -20,6 +20,7 @@ use hsm::tier::plan::Wish;
 use hsm::tier::run::{Job, RunStats};
 use hsm::tier::stubbing::{self, Refusal, StubStats};
 use hsm::tier::{self, conditions, recover, rescan};
+use hsm::units::Copies;
 use hsm::verify;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -62,7 +63,8 @@ fn run<T>(
 fn stub(guard: &mut NearGuard<'_>, notes: &Notes, goal_bytes: Option<u64>) -> StubStats {
     run(guard, notes, |site, row, root| {
         let rows = rows(&site.state, row.id, &[FileState::Uploaded]).into_iter().map(Ok);
-        stubbing::run(site, row.id, root, rows, &|_, _, _| Ok(()), goal_bytes).expect("stubbing")
+        stubbing::run(site, row.id, root, rows, &|_, _, _| Ok(Copies::One), goal_bytes)
+            .expect("stubbing")
     })
 }
 
@@ -156,7 +158,7 @@ fn the_judge_of_the_run_decides_before_anything_is_sent() {
             assert_eq!((stat.kind, stat.size_bytes), (FileKind::File, 100_000));
             match path.as_bytes() {
                 b"f0" => Err(Refusal::new(conditions::NOT_PINNED, "it is pinned")),
-                _ => Ok(()),
+                _ => Ok(Copies::One),
             }
         };
         stubbing::run(site, row.id, root, rows, &judge, None).expect("stubbing")

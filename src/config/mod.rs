@@ -38,6 +38,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub store: StoreSection,
+    /// Where the second copies go that rules ask for.
+    pub second_store: Option<StoreSection>,
     /// The state DB, locks and caches of this server.
     pub state_dir: PathBuf,
     /// Managed trees; none lies inside another. Empty only before `hsm init`.
@@ -70,8 +72,11 @@ pub struct StoreSection {
     pub bandwidth: Option<u64>,
     /// Requests in flight; `None` lets the store choose.
     pub concurrency: Option<usize>,
-    /// Whether a chunk that another node has put is used instead of a new one.
+    /// Whether a chunk that another node has put is used instead of a new one; of
+    /// the first store only.
     pub dedup_across_nodes: bool,
+    /// A profile of ~/.aws in place of the AWS chain's own choice.
+    pub profile: Option<String>,
 }
 
 /// Whether a checksum goes with every request. Some stores other than AWS

@@ -189,6 +189,17 @@ url = {url}
 # What another node of this store has put already is used, not put again.
 # dedup_across_nodes = true
 
+# A profile of ~/.aws in place of the default one.
+# profile = \"hsm\"
+
+# A second store for the files of rules that say `copies = 2`: with the keys of the
+# first and its encryption. `hsm init --second-store URL` makes it. Credentials of
+# its own: HSM_SECOND_AWS_ACCESS_KEY_ID and HSM_SECOND_AWS_SECRET_ACCESS_KEY, or
+# a profile of ~/.aws. docs/SECOND-STORE.md
+# [second_store]
+# url = \"s3://bucket/prefix\"
+# profile = \"second\"
+
 # Encryption before upload. The key file is made by `hsm init --encrypt`; without
 # a second copy of it at another place, losing it is losing every file.
 {encryption}

@@ -61,6 +61,11 @@ checksums = "when-required"
 bandwidth = "10MiB/s"
 concurrency = 8
 dedup_across_nodes = false
+profile = "cold"
+[second_store]
+url = "s3://other/hsm"
+region = "elsewhere"
+profile = "other"
 [encryption]
 key_file = "/etc/hsm/key"
 [chunking]
@@ -102,7 +107,21 @@ gib_month = 0.002
             bandwidth: Some(10 << 20),
             concurrency: Some(8),
             dedup_across_nodes: false,
+            profile: Some("cold".into()),
         },
+        second_store: Some(StoreSection {
+            url: "s3://other/hsm".into(),
+            endpoint: None,
+            region: Some("elsewhere".into()),
+            path_style: false,
+            storage_class: None,
+            sse: None,
+            checksums: Checksums::Always,
+            bandwidth: None,
+            concurrency: None,
+            dedup_across_nodes: true,
+            profile: Some("other".into()),
+        }),
         state_dir: "/state".into(),
         roots: vec!["/srv/a".into(), "/srv/ab".into()],
         encryption: Some(EncryptionSection { key_file: "/etc/hsm/key".into() }),
@@ -175,6 +194,26 @@ max_shares = "1%"
     insta::assert_snapshot!(problems(&(SMALL.to_owned() + "[[gc]]\n")), @r#"
 /etc/hsm/config.toml:5:1: [gc] must be a table, found a list
 "#);
+}
+
+#[test]
+fn a_second_store_is_another_place_outside_the_roots() {
+    let on = |second: &str, what: &str| {
+        let text = SMALL.replace("s3://b/p", "file:///stores/one") + "[second_store]\n" + second;
+        let told = problems(&text);
+        assert!(told.contains(what), "{second}: {told}");
+    };
+    on("url = \"file:///stores/one/\"\n", ":6:7: the second store is the first one");
+    on("url = \"file:///stores/one/packs\"\n", "lies inside the other");
+    on("url = \"file:///stores\"\n", "lies inside the other");
+    on("url = \"file:///srv/a/two\"\n", "the second store /srv/a/two lies inside the root /srv/a");
+    on("url = \"file:///srv\"\n", "the second store /srv contains the root /srv/a");
+    on("url = \"file:///two\"\ndedup_across_nodes = true\n", "unknown key \"dedup_across_nodes\"");
+    on("url = \"file:///two\"\nsecret_key = \"x\"\n", "in [second_store]: the config holds no");
+    on("region = \"x\"\n", "[second_store] has no \"url\"");
+    // One bucket's name at two servers is two places.
+    let text = SMALL.to_owned() + "[second_store]\nurl = \"s3://b/p\"\nendpoint = \"http://x\"\n";
+    assert!(Config::parse("c.toml", &text).is_ok());
 }
 
 #[test]

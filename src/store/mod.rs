@@ -12,6 +12,7 @@
 //! listing taken for a complete one, and above all a store that cannot be
 //! reached taken for a store from which the object is gone.
 
+mod absent;
 mod dir;
 mod error;
 mod key;
@@ -33,6 +34,7 @@ mod faulty;
 #[path = "../../tests/support/s3_server.rs"]
 mod s3_server;
 
+pub use absent::AbsentStore;
 pub use dir::DirectoryStore;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(any(test, feature = "fault-points"))]

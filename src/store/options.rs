@@ -45,6 +45,10 @@ pub struct StoreOptions {
     pub region: Option<String>,
     /// `None` asks the AWS chain.
     pub access_key: Option<AccessKey>,
+    /// Of temporary credentials, with `access_key`.
+    pub session_token: Option<String>,
+    /// A profile for the AWS chain to read.
+    pub profile: Option<String>,
     /// Bucket in the path instead of the host name; `None` is path style for
     /// every endpoint of one's own.
     pub path_style: Option<bool>,
@@ -78,6 +82,8 @@ impl StoreOptions {
             endpoint: None,
             region: None,
             access_key: None,
+            session_token: None,
+            profile: None,
             path_style: None,
             storage_class: None,
             sse: None,

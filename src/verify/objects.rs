@@ -214,7 +214,12 @@ impl Verifier<'_, '_> {
                 let ids: Vec<ChunkId> = check.damaged.iter().map(|(id, _)| *id).collect();
                 if !self.options.dry_run {
                     self.site.state.set_pack_verified(pack, self.site.clock.now_ns())?;
-                    self.site.state.forget_chunks(pack, &ids)?;
+                    if !ids.is_empty() && self.site.state.has_second(pack)? {
+                        // The places of its chunks are needed for the second copy.
+                        self.mark(pack, PackStatus::Damaged)?;
+                    } else {
+                        self.site.state.forget_chunks(pack, &ids)?;
+                    }
                 }
                 for (chunk, why) in check.damaged {
                     self.problem(Problem::ChunkDamaged { pack, chunk, why });

@@ -148,6 +148,12 @@ pub fn proofs(source: &Source) -> Vec<Finding> {
         &["PackEvidence::recorded"],
         "only state knows what was recorded",
     ));
+    findings.extend(only_in(
+        source,
+        room == "state" || source.file == "site/second.rs",
+        &["SecondEvidence::of_second"],
+        "only the second store's own proof is one",
+    ));
     findings
 }
 

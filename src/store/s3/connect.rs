@@ -72,11 +72,20 @@ fn configure(runtime: &Runtime, options: &StoreOptions) -> aws_sdk_s3::Config {
         Some(key) => Builder::new()
             .behavior_version(behavior())
             .region(region.unwrap_or(fallback))
-            .credentials_provider(Credentials::new(&key.id, &key.secret, None, None, "given")),
+            .credentials_provider(Credentials::new(
+                &key.id,
+                &key.secret,
+                options.session_token.clone(),
+                None,
+                "given",
+            )),
         None => {
             let mut loader = aws_config::defaults(behavior());
             if let Some(region) = region {
                 loader = loader.region(region);
+            }
+            if let Some(profile) = &options.profile {
+                loader = loader.profile_name(profile);
             }
             let chain = runtime.block_on(loader.load());
             Builder::from(&chain).region(chain.region().cloned().unwrap_or(fallback))

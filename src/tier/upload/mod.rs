@@ -137,6 +137,7 @@ where
     let (packs_in, packs) = crossbeam_channel::bounded(1);
     let (sent_in, sent) = crossbeam_channel::unbounded();
     let (store, capabilities, clock) = (site.store, site.capabilities, site.clock);
+    let second = site.second_here().cloned();
     let (protection, stop) = (site.protection, site.stop.clone());
     let state_path = site.state_path.clone();
     thread::scope(|scope| {
@@ -148,7 +149,10 @@ where
         }
         for _ in 0..senders {
             let (packs, sent, capabilities) = (packs.clone(), sent_in.clone(), &capabilities);
-            scope.spawn(move || sender::send(shared, store, capabilities, clock, &packs, &sent));
+            let second = second.clone();
+            scope.spawn(move || {
+                sender::send(shared, store, capabilities, second, clock, &packs, &sent);
+            });
         }
         let _end = EndFeeder(shared);
         // The assembler must see the channels close when the threads end.

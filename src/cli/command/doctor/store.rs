@@ -4,7 +4,7 @@
 use super::{Finding, bad, good, note, warning};
 use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
-use crate::cli::{key_file, opened, report};
+use crate::cli::{key_file, opened, report, second};
 use crate::config::Config;
 use crate::state::StateDb;
 use crate::store::{self, Capabilities, Protections, Store};
@@ -30,6 +30,27 @@ pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec
         }
     }
     findings
+}
+
+/// The same of the second store, where one is configured.
+pub fn check_second(
+    context: &Context,
+    config: &Config,
+    state: Option<&StateDb>,
+) -> Option<(String, Vec<Finding>)> {
+    let (section, state) = (config.second_store.as_ref()?, state?);
+    let opened = match second::open(config, state, &context.stop) {
+        Ok(opened) => opened?.open,
+        Err(error) => {
+            return Some((section.url.clone(), vec![bad("second", report::one_line(&error))]));
+        }
+    };
+    let finding = match (&opened.away, store::probe(&*opened.store, context.now_ns())) {
+        (Some(why), _) => bad("second", format!("{why}; nothing with copies = 2 becomes a stub")),
+        (None, Err(error)) => bad("second", report::one_line(&error.into())),
+        (None, Ok(found)) => good("second", proof(found)),
+    };
+    Some((section.url.clone(), vec![finding]))
 }
 
 fn descriptor(

@@ -50,6 +50,14 @@ const LABEL: usize = 11;
 /// Everything. `bar` is the width of a drawing of each root's space, 0 for none.
 pub fn lines(survey: &Survey, bar: usize) -> Vec<Line> {
     let mut lines = vec![Line::plain(format!("store  {}", survey.store))];
+    if let Some((url, waiting)) = &survey.second {
+        lines.push(Line::plain(format!("second {url}")));
+        if waiting.files > 0 {
+            let (files, bytes) = (waiting.files, format_size(waiting.bytes));
+            let text = format!("  waiting     {files} files, {bytes}, for their second copy");
+            lines.push(Line::new(text, Tone::Warning));
+        }
+    }
     for root in &survey.roots {
         lines.push(Line::plain(""));
         lines.push(Line::new(escaped_path(&root.row.path), Tone::Title));

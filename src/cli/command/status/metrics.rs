@@ -45,6 +45,13 @@ pub fn text(survey: &Survey) -> String {
     to.family(name, help, Kind::Gauge).sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let (name, help) = ("hsm_status_timestamp_seconds", "When this was written.");
     to.one(name, help, Kind::Gauge, seconds(survey.at_ns));
+    if let Some((_, waiting)) = &survey.second {
+        let (name, help) =
+            ("hsm_second_copy_waiting_files", "Files that wait for their second copy.");
+        to.one(name, help, Kind::Gauge, waiting.files as f64);
+        let help = "Bytes of the files that wait for their second copy.";
+        to.one("hsm_second_copy_waiting_bytes", help, Kind::Gauge, waiting.bytes as f64);
+    }
     let labelled: Vec<(String, &RootSurvey)> =
         survey.roots.iter().map(|root| (escaped_path(&root.row.path), root)).collect();
     let roots = Roots(&labelled);

@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 
 /// Roots, thaws, recallers, runs.
 pub fn write(survey: &Survey, out: &Output) -> Result<(), Error> {
+    if let Some((url, waiting)) = &survey.second {
+        out.record(&json!({
+            "type": "second_store", "url": url, "waiting_files": waiting.files,
+            "waiting_bytes": waiting.bytes,
+        }))?;
+    }
     for root in &survey.roots {
         out.record(&of_root(root, survey.at_ns))?;
     }

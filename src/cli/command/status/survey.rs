@@ -14,7 +14,7 @@ use crate::os::FsIdentity;
 use crate::os::RootDir;
 use crate::os::space::FreeSpace;
 use crate::policy::{PolicySet, Watermark};
-use crate::state::{Recaller, RootRow, StateDb, ThawRow};
+use crate::state::{Recaller, RootRow, StateDb, ThawRow, Waiting};
 use crate::tier::candidates::Entries;
 use crate::tier::plan::{Planner, Wish};
 use crate::tier::standing::{Standing, standing};
@@ -40,6 +40,8 @@ pub struct Sources {
 pub struct Survey {
     pub at_ns: i64,
     pub store: String,
+    /// The second store, where one is configured, and the files that wait for it.
+    pub second: Option<(String, Waiting)>,
     pub roots: Vec<RootSurvey>,
     /// In the last week, most bytes first.
     pub recallers: Vec<Recaller>,
@@ -93,6 +95,10 @@ impl Survey {
             awaited_bytes: awaited.iter().map(|file| file.bytes).sum(),
             at_ns,
             store: sources.config.store.url.clone(),
+            second: match &sources.config.second_store {
+                Some(second) => Some((second.url.clone(), state.waiting_for_second()?)),
+                None => None,
+            },
             roots,
             recallers: state.top_recallers(at_ns.saturating_sub(WEEK_NS), RECALLERS)?,
             runs: runs.into_iter().map(Run::of).collect(),
