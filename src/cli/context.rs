@@ -3,7 +3,7 @@
 //! policy, the state DB, the store and the locks.
 //!
 //! The environment is read here only: `HSM_CONFIG` (by the argument parser),
-//! the XDG directories, and `HSM_TEST_NOW`, which fixes the clock for tests (an
+//! the XDG directories, the variables with stores' credentials, and `HSM_TEST_NOW`, which fixes the clock for tests (an
 //! RFC 3339 time or nanoseconds since the epoch).
 //!
 //! Opening the state DB never creates it; only `hsm init` does. Locks are taken
@@ -209,6 +209,7 @@ fn store_options(section: &StoreSection, stop: &Stop) -> StoreOptions {
     let mut options = StoreOptions::new(&section.url);
     options.endpoint.clone_from(&section.endpoint);
     options.region.clone_from(&section.region);
+    options.variables = store::Variables::among(std::env::vars_os());
     options.path_style = section.path_style.then_some(true);
     options.storage_class.clone_from(&section.storage_class);
     options.sse.clone_from(&section.sse);

@@ -16,6 +16,8 @@ mod dir;
 mod error;
 mod key;
 mod limited;
+#[cfg(feature = "more-stores")]
+mod more;
 mod open;
 mod options;
 mod probe;
@@ -34,6 +36,9 @@ mod faulty;
 #[cfg(test)]
 #[path = "../../tests/support/s3_server.rs"]
 mod s3_server;
+#[cfg(test)]
+#[path = "../../tests/support/store_place.rs"]
+mod store_place;
 #[cfg(test)]
 #[path = "../../tests/support/swift_server.rs"]
 mod swift_server;

@@ -13,8 +13,19 @@ use std::path::PathBuf;
 
 enum Location {
     Directory(PathBuf),
-    Bucket { bucket: String, prefix: String },
-    Container { container: String, prefix: String },
+    Bucket {
+        bucket: String,
+        prefix: String,
+    },
+    Container {
+        container: String,
+        prefix: String,
+    },
+    #[cfg(feature = "more-stores")]
+    More {
+        scheme: String,
+        rest: String,
+    },
 }
 
 /// Opens the store at `options.url`. A directory must be there; a bucket is
@@ -33,6 +44,10 @@ pub fn open(options: &StoreOptions) -> Result<Box<dyn Store>> {
             let store = S3Store::connect(&bucket, &prefix, options)?;
             Ok(wrapped(store, options))
         }
+        #[cfg(feature = "more-stores")]
+        Location::More { scheme, rest } => {
+            Ok(wrapped(super::more::connect(&scheme, &rest, options)?, options))
+        }
         Location::Container { container, prefix } => {
             Ok(wrapped(SwiftStore::connect(&container, &prefix, options)?, options))
         }
@@ -49,6 +64,22 @@ fn wrapped(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store
     }
 }
 
+/// Schemes that only a build with the feature `more-stores` can open.
+const MORE: [&str; 5] = ["sftp", "webdav+https", "webdav+http", "azblob", "gcs"];
+
+#[cfg(feature = "more-stores")]
+fn more(_url: &str, scheme: &str, rest: &str) -> Result<Location> {
+    Ok(Location::More { scheme: scheme.to_owned(), rest: rest.to_owned() })
+}
+
+#[cfg(not(feature = "more-stores"))]
+fn more(url: &str, scheme: &str, _rest: &str) -> Result<Location> {
+    Err(Error::new(ErrorKind::Unsupported, "open", "", url).with_detail(format!(
+        "this hsm was built without {scheme} stores: build it with \
+         cargo install --path . --features more-stores"
+    )))
+}
+
 fn parse(url: &str) -> Result<Location> {
     let refuse =
         |detail: &str| Err(Error::new(ErrorKind::BadRequest, "open", "", url).with_detail(detail));
@@ -57,6 +88,11 @@ fn parse(url: &str) -> Result<Location> {
             return refuse("a directory store is written file:///absolute/path");
         }
         return Ok(Location::Directory(PathBuf::from(path)));
+    }
+    if let Some((scheme, rest)) = url.split_once("://")
+        && MORE.contains(&scheme)
+    {
+        return more(url, scheme, rest);
     }
     let (is_swift, rest) = match (url.strip_prefix("s3://"), url.strip_prefix("swift://")) {
         (Some(rest), _) => (false, rest),

@@ -9,7 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 /// What names of wanted variables begin with.
-const WANTED: [&str; 6] = ["OS_", "ST_", "AZURE_STORAGE_", "AZBLOB_", "GOOGLE_", "WEBDAV_"];
+const WANTED: [&str; 6] =
+    ["OS_", "ST_", "AZURE_STORAGE_", "GOOGLE_APPLICATION_CREDENTIALS", "WEBDAV_", "HSM_SSH_CONFIG"];
 
 /// Variables by name.
 #[derive(Clone, Default, PartialEq, Eq)]

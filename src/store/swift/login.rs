@@ -22,7 +22,7 @@ pub(super) enum Login {
 impl Login {
     pub(super) fn find(options: &StoreOptions) -> Result<Self> {
         let refuse = |detail: String| {
-            Error::new(ErrorKind::Denied, "log in to", "", &options.url).with_detail(detail)
+            Error::new(ErrorKind::Denied, "open", "", &options.url).with_detail(detail)
         };
         let variables = &options.variables;
         let url = |name: &str| options.endpoint.as_deref().or_else(|| variables.get(name));

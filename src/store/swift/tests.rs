@@ -1,10 +1,11 @@
 //! The Swift backend against real servers, and against a double that misbehaves.
 
 use super::super::contract::{self, collect_keys, key, noise};
+use super::super::store_place::StorePlace;
 use super::super::swift_server::{Misdeed, SwiftServer};
 use super::super::{Capabilities, RetryPlan, Retrying, Variables, open, probe, prove};
 use super::*;
-use crate::clock::Stopwatch;
+use crate::clock::{Clock, Stopwatch};
 use crate::errand::Errand;
 use crate::ids::PackId;
 use crate::manifest::ProofMethod;
@@ -50,51 +51,22 @@ fn kind<T: std::fmt::Debug>(answer: Result<T>) -> ErrorKind {
     answer.expect_err("the server misbehaves").kind()
 }
 
-/// The contract on a server that another program has started; by what it is
-/// named in the environment: see tests/servers.
-fn real(test: &str, url_variable: &str, logins: &[&[&str]]) {
-    let Ok(endpoint) = std::env::var(url_variable) else {
-        eprintln!("SKIPPED {test}: {url_variable} is not set");
-        assert!(std::env::var_os("HSM_TEST_NO_SKIP").is_none(), "{url_variable} must be set");
-        return;
+/// The contract on the real servers of this name.
+fn check_real(name: &str) {
+    let prefix = format!("a prefix/{}", PackId::fresh(Clock::system().now_ns()));
+    let Some(place) = StorePlace::find(name, "the contract", &prefix) else { return };
+    let pairs = place.variables.iter().map(|(name, value)| (name.into(), value.into()));
+    let options = StoreOptions {
+        endpoint: place.endpoint.clone(),
+        region: place.region.clone(),
+        variables: Variables::among(pairs),
+        ..StoreOptions::new(&place.url)
     };
-    for names in logins {
-        let variables = Variables::among(names.iter().map(|name| {
-            let from = format!("HSM_TEST_SWIFT_{name}");
-            let value = std::env::var(&from).unwrap_or_else(|_| panic!("{from} is not set"));
-            ((*name).into(), value.into())
-        }));
-        let container = format!("hsm-{}", PackId::fresh(1));
-        let options = StoreOptions {
-            endpoint: Some(endpoint.clone()),
-            region: names.contains(&"OS_USERNAME").then(|| "near".to_owned()),
-            variables: Variables::clone(&variables),
-            ..StoreOptions::new(format!("swift://{container}/a prefix"))
-        };
-        let options = match names.contains(&"OS_APPLICATION_CREDENTIAL_ID") {
-            true => StoreOptions { region: Some("near".to_owned()), ..options },
-            false => options,
-        };
-        check_real(&container, &options);
-    }
-}
-
-fn check_real(container: &str, options: &StoreOptions) {
-    let plain = SwiftStore::connect(container, "a prefix", options).expect("connect");
-    for error in [
-        plain.get(&key("packs/a"), None).expect_err("no container"),
-        plain.head(&key("packs/a")).expect_err("no container"),
-        plain.put(&key("packs/a"), noise(1, 1), &NEW).expect_err("no container"),
-        plain.delete(&key("packs/a")).expect_err("no container"),
-        plain.list("", None, &mut |_| ()).expect_err("no container"),
-    ] {
-        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-        assert!(error.to_string().contains("swift post"), "{error}");
-    }
-    change_container(&plain, Method::PUT);
-    let store = open(options).expect("open");
+    let missing = SwiftStore::connect("never-made", "a prefix", &options).expect("connect");
+    check_no_container(&missing);
+    let store = open(&options).expect("open");
     contract::check(&*store);
-    contract::check_paging(&*store, 405);
+    contract::check_paging(&*store, 205);
     let found = contract::check_proofs(&*store);
     let wanted = Capabilities {
         refuses_wrong_checksum: true,
@@ -106,38 +78,47 @@ fn check_real(container: &str, options: &StoreOptions) {
     assert_eq!(found, wanted);
     let protected = store.protections().expect("ask");
     assert_eq!(protected, Protections { versioning: Some(false), object_lock: None });
-    for name in collect_keys(&*store, "", None).expect("list") {
-        store.delete(&key(&name)).expect("delete");
-    }
-    change_container(&plain, Method::DELETE);
+    assert_eq!(collect_keys(&*store, "", None).expect("list"), [""; 0]);
 }
 
-fn change_container(store: &SwiftStore, method: Method) {
-    let path = store.container_path();
-    let asked = store.ask("change", "", &path, Question::new(method));
-    let answer = store.runtime.block_on(asked).expect("an answer");
-    assert!(answer.is_success(), "{}", answer.status);
+fn check_no_container(store: &SwiftStore) {
+    for error in [
+        store.get(&key("packs/a"), None).expect_err("no container"),
+        store.head(&key("packs/a")).expect_err("no container"),
+        store.put(&key("packs/a"), noise(1, 1), &NEW).expect_err("no container"),
+        store.delete(&key("packs/a")).expect_err("no container"),
+        store.list("", None, &mut |_| ()).expect_err("no container"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+        assert!(error.to_string().contains("swift post"), "{error}");
+    }
 }
 
 #[test]
 fn a_real_swift_with_auth_v1_keeps_the_contract() {
-    real(
-        "a_real_swift_with_auth_v1_keeps_the_contract",
-        "HSM_TEST_SWIFT_V1",
-        &[&["ST_USER", "ST_KEY"]],
-    );
+    check_real("swift-v1");
 }
 
 #[test]
 fn a_real_swift_behind_keystone_keeps_the_contract() {
-    real(
-        "a_real_swift_behind_keystone_keeps_the_contract",
-        "HSM_TEST_SWIFT_V3",
-        &[
-            &["OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME"],
-            &["OS_APPLICATION_CREDENTIAL_ID", "OS_APPLICATION_CREDENTIAL_SECRET"],
-        ],
-    );
+    check_real("swift-v3");
+}
+
+#[test]
+fn an_application_credential_opens_a_real_swift() {
+    let name = "swift-v3-application";
+    let Some(place) = StorePlace::find(name, "a round trip", "credential") else { return };
+    let pairs = place.variables.iter().map(|(name, value)| (name.into(), value.into()));
+    let store = open(&StoreOptions {
+        endpoint: place.endpoint.clone(),
+        region: place.region.clone(),
+        variables: Variables::among(pairs),
+        ..StoreOptions::new(&place.url)
+    });
+    let store = store.expect("open");
+    store.put(&key("packs/a"), noise(1000, 1), &REPLACE).expect("put");
+    assert_eq!(store.get(&key("packs/a"), None).expect("get"), noise(1000, 1));
+    store.delete(&key("packs/a")).expect("delete");
 }
 
 #[test]
@@ -233,15 +214,7 @@ fn an_object_is_missing_only_in_a_container_that_is_there() {
     assert_eq!(kind(store.get(&key("packs/a"), None)), ErrorKind::NotFound);
     store.put(&key("packs/a"), noise(10, 1), &NEW).expect("put");
     server.remove_container();
-    for error in [
-        store.get(&key("packs/a"), None).expect_err("no container"),
-        store.head(&key("packs/a")).expect_err("no container"),
-        store.put(&key("packs/b"), noise(10, 1), &NEW).expect_err("no container"),
-        store.delete(&key("packs/a")).expect_err("no container"),
-        store.list("", None, &mut |_| ()).expect_err("no container"),
-    ] {
-        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    }
+    check_no_container(&store);
 }
 
 #[test]

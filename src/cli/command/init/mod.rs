@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   hsm init --store s3://bucket/server1 /srv/media /srv/projects
   hsm init --store file:///mnt/nas/hsm --encrypt /srv/media
+  hsm init --store swift://cold/server1 --endpoint https://keystone:5000/v3 /srv/media
   hsm init /srv/another    # one more root for the same store";
 
 /// Set up a store and the trees to manage
@@ -42,7 +43,10 @@ pub struct InitArgs {
     #[arg(value_name = "ROOT", required = true)]
     pub roots: Vec<PathBuf>,
 
-    /// Where copies go: file:///DIR or s3://BUCKET/PREFIX
+    /// Where copies go: file:///DIR, s3://BUCKET/PREFIX or swift://CONTAINER/PREFIX
+    ///
+    /// docs/STORES.md has the others, and where each one's credentials come from:
+    /// the environment or files, never this command line.
     ///
     /// Without it: a directory in the state directory, good for a first try
     /// only, because it frees no space on this server.
@@ -60,11 +64,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 
-    /// Another S3 server than AWS
+    /// Another S3 server than AWS; for Swift, where to log in
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
 
-    /// The S3 region
+    /// The region of an S3 or Swift store
     #[arg(long)]
     pub region: Option<String>,
 
