@@ -26,7 +26,7 @@ fn sandbox_at(place: &StorePlace) -> (Sandbox, Vec<String>) {
 
 fn the_whole_job_at(name: &str) {
     let now_ns = hsm::clock::Clock::system().now_ns();
-    let prefix = format!("servers/{}", hsm::ids::PackId::fresh(now_ns));
+    let prefix = format!("server-{}", hsm::ids::PackId::fresh(now_ns));
     let Some(place) = StorePlace::find(name, "the whole job", &prefix) else { return };
     let (sandbox, options) = sandbox_at(&place);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();

@@ -22,6 +22,8 @@ pub(crate) fn connect(scheme: &str, rest: &str, options: &StoreOptions) -> Resul
     if first.is_empty() {
         return Err(refuse(Trouble::new(ErrorKind::BadRequest, "no host, container or bucket")));
     }
+    // Once for the process, and again without effect.
+    opendal::install_default();
     // The operators' clients belong to the runtime.
     let _inside = runtime.enter();
     Ok(match scheme {

@@ -157,7 +157,7 @@ impl<T: Tree> TreeStore<T> {
         written.map_err(|trouble| match trouble.kind {
             ErrorKind::NotFound => {
                 Error::new(ErrorKind::Transient, "put", key.as_str(), &self.location)
-                    .with_detail("the directory or the new file vanished")
+                    .with_detail("the store's directory, or the one above it, is not there")
                     .with_source(trouble.source)
             }
             _ => self.error(trouble, "put", key.as_str()),
