@@ -124,7 +124,10 @@ fn refused_credentials_are_denied() {
 #[test]
 fn nobody_there_is_unreachable() {
     for (url, variables) in [
-        ("azblob://c/p", Variables::from([("AZURE_STORAGE_ACCOUNT", "a")])),
+        (
+            "azblob://c/p",
+            Variables::from([("AZURE_STORAGE_ACCOUNT", "a"), ("AZURE_STORAGE_KEY", "a2V5")]),
+        ),
         ("webdav+http://127.0.0.1:9/cold", Variables::default()),
         ("sftp://nobody@127.0.0.1:9/cold", Variables::default()),
     ] {
