@@ -33,6 +33,7 @@ complete -c hsm -n "__fish_hsm_needs_command" -s V -l version -d 'Print version'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "init" -d 'Set up a store and the trees to manage'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "scan" -d 'Bring the state DB up to date with the trees'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "plan" -d 'Show what tiering would do, and why'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "apply" -d 'Do what a plan file says'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "tier" -d 'Scan, upload and stub: the whole job'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "upload" -d 'Copy files to the store and keep them here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "stub" -d 'Free the blocks of uploaded files'
@@ -46,12 +47,16 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "cat" -d 'Write one file\'s 
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "export" -d 'Write files from the store to standard output, as a tar archive'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "verify" -d 'Check the store against the files'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "status" -d 'Show how the trees stand'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "report" -d 'Write the policy workbench, a page to try policies out'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "ls" -d 'List files with their states'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "find" -d 'Find files by state, name, size, age or owner'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "du" -d 'Sum up sizes here and in the store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "explain" -d 'Tell why a file is, or is not, tiered'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "log" -d 'Tell what happened to a file'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "recalls" -d 'Show what programs had recalled'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "history" -d 'Show the versions of a file'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "snapshot" -d 'Name what the store has at a moment, and keep it'
+complete -c hsm -n "__fish_hsm_needs_command" -f -a "manifest" -d 'Write what a backup of these roots does not contain'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "nodes" -d 'Show and manage the servers that share a store'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "rebuild" -d 'Make the state DB anew from the store and the stubs'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "pin" -d 'Keep files here whatever the policy says'
@@ -81,12 +86,20 @@ complete -c hsm -n "__fish_hsm_using_subcommand scan" -s q -l quiet -d 'Print on
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l as-of -d 'Plan as if it were this time (2026-12-31, now+30d, RFC 3339)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand plan" -s o -l output -d 'Write the plan to FILE, for hsm apply; - is standard output' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand tier" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -136,7 +149,9 @@ complete -c hsm -n "__fish_hsm_using_subcommand recall-guard" -s h -l help -d 'P
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s r -l recursive -d 'Every copy of a stub that the last scan saw beneath the directories named'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l data -d 'Read the copy and verify it'
+complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l any-reader -d 'Adopt a file also if users can read it who cannot read any file that its content is known of'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s q -l quiet -d 'Print only the data asked for and errors'
@@ -220,11 +235,20 @@ complete -c hsm -n "__fish_hsm_using_subcommand verify" -s q -l quiet -d 'Print 
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l runs -d 'Show this many runs' -r
+complete -c hsm -n "__fish_hsm_using_subcommand status" -l metrics -d 'Write it to FILE for Prometheus\' textfile collector; - is standard output' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand status" -l watch -d 'Show it live on the terminal, until q or Ctrl-C'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l html -d 'Write the page to FILE; - is standard output' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l policy -d 'Use these rules in place of policies.d (repeatable; read in order of name)' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand report" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -s r -l recursive -d 'List everything below, with paths'
 complete -c hsm -n "__fish_hsm_using_subcommand ls" -l json -d 'Write one JSON object per line; the last one is the summary'
@@ -267,6 +291,21 @@ complete -c hsm -n "__fish_hsm_using_subcommand explain" -l json -d 'Write one J
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand log" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l by -d 'Count together what one program, user or systemd unit had recalled' -r -f -a "exe\t'The program\'s path'
+user\t'The user that it ran as'
+unit\t'The systemd unit, else the control group'"
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l since -d 'Only recalls since then (2026-01-31, now-7d, RFC 3339)' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l limit -d 'Show so many at most' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l key-file -d 'The key file of an encrypted --store' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l endpoint -d 'Another S3 server than AWS, for --store' -r
@@ -336,6 +375,25 @@ complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcom
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s q -l quiet -d 'Print only the data asked for and errors'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s o -l output -d 'Write to FILE, which only its owner may read; - is standard output, the default' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l exclude-for -d 'Write the list of files to leave out for this program in place of the manifest' -r -f -a "restic\t''
+borg\t''
+rsync\t''
+tar\t''"
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l exclude-to -d 'Write that list to FILE, beside the manifest' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l base -d 'The directory that rsync or tar is told to copy: rsync DIR/ TO, tar -C DIR . [default: /, for names with their whole path]' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l snapshot -d 'Make a snapshot of this name, which keeps what the manifest relies on' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l check -d 'Check that the store still has everything that this manifest names' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l store -d 'Check with this store; no configuration is needed [default: the configured one]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l key-file -d 'The key file of an encrypted --store' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l endpoint -d 'Another S3 server than AWS, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -l json -d 'Write one JSON object per line; the last one is the summary'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s q -l quiet -d 'Print only the data asked for and errors'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
+complete -c hsm -n "__fish_hsm_using_subcommand manifest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -s q -l quiet -d 'Print only the data asked for and errors'

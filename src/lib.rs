@@ -7,14 +7,15 @@
 //! | floor | rooms |
 //! | --- | --- |
 //! | 6 | `cli`: the only room that prints and knows exit codes |
-//! | 5 | `guard`: kernel events in, exactly one answer each out |
-//! | 4 | `tier`, `recall`, `adopt`, `verify`, `restore`, `rebuild`, `export`, `gc`: operations, which join two truths |
+//! | 5 | `guard`: kernel events in, exactly one answer each out; `report`: the policy workbench |
+//! | 4 | `tier`, `recall`, `adopt`, `verify`, `restore`, `rebuild`, `export`, `gc`, `backup`: operations, which join two truths |
 //! | 3 | `site`: the truths of one configured hsm, opened together |
 //! | 2 | `state`, `store`, `stub`, `scan`: the truths, which do not know each other |
 //! | 1 | `policy`, `chunk`, `manifest`, `config`: pure |
-//! | 0 | `os`, `document`, `ids`, `monitor`, `errand`, `units`, `clock`, `fault` |
+//! | 0 | `os`, `document`, `ids`, `monitor`, `metrics`, `errand`, `units`, `clock`, `fault` |
 
 pub mod adopt;
+pub mod backup;
 pub mod catalog;
 pub mod chunk;
 pub mod cli;
@@ -28,11 +29,13 @@ pub mod gc;
 pub mod guard;
 pub mod ids;
 pub mod manifest;
+pub mod metrics;
 pub mod monitor;
 pub mod os;
 pub mod policy;
 pub mod rebuild;
 pub mod recall;
+pub mod report;
 pub mod restore;
 pub mod scan;
 pub mod site;

@@ -60,6 +60,9 @@ pub trait Monitor: Send + Sync {
     /// One file could not be worked on; the run goes on without it.
     fn file_failed(&self, path: &Path, doing: &str, error: &dyn std::error::Error);
 
+    /// One file was left as it is, for a reason that is no failure.
+    fn file_left(&self, _path: &Path, _doing: &str, _why: &dyn std::fmt::Display) {}
+
     /// Something a person should know that is no failure.
     fn notice(&self, text: &str);
 }

@@ -23,6 +23,7 @@ use std::sync::OnceLock;
 const FLOORS: &[(&str, u8)] = &[
     ("cli", 6),
     ("guard", 5),
+    ("report", 5),
     ("tier", 4),
     ("recall", 4),
     ("adopt", 4),
@@ -31,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("rebuild", 4),
     ("export", 4),
     ("gc", 4),
+    ("backup", 4),
     ("demo", 4),
     ("site", 3),
     ("state", 2),
@@ -46,6 +48,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("document", 0),
     ("ids", 0),
     ("monitor", 0),
+    ("metrics", 0),
     ("errand", 0),
     ("units", 0),
     ("clock", 0),

@@ -309,9 +309,9 @@ fn du_and_status_count_a_known_tree() {
     for line in [
         "store  file://STORE\n",
         "\nTREE\n",
-        "  scanned    2026-01-31T14:00:00Z (0 seconds ago), 4 names\n",
-        "  resident   2 files, 84 KiB\n",
-        "  stub       1 files, 2 MiB\n",
+        "  scanned     2026-01-31T14:00:00Z (0 seconds ago), 4 names\n",
+        "  resident    2 files, 84 KiB\n",
+        "  stub        1 files, 2 MiB\n",
         "\nlatest runs\n",
     ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");

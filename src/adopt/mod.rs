@@ -12,8 +12,12 @@
 //! a write lease keeps others away meanwhile; where a guard watches nobody can
 //! open such a file, this process neither, so it is bound without being opened.
 
+mod copies;
 mod copy;
 
+pub use copies::copies;
+
+use crate::catalog::Readers;
 use crate::ids::ContentId;
 use crate::manifest::Content;
 use crate::os::lease::WriteLease;
@@ -70,6 +74,11 @@ pub enum FileError {
     Size { found_bytes: u64, expected_bytes: u64 },
     #[error("its marker names content {0}, which neither the state DB nor the catalog knows")]
     UnknownContent(ContentId),
+    #[error(
+        "users can read it who cannot read any file that its content is known of; give it the owner \
+         and the mode of the original, or --any-reader if they may have it"
+    )]
+    MoreReaders,
     #[error("the copy is incomplete: {0}")]
     NoCopy(String),
     #[error("a chunk of the copy is bad")]
@@ -84,6 +93,8 @@ pub struct Options {
     pub data: bool,
     /// Find out, change nothing.
     pub dry_run: bool,
+    /// Whoever can read the file may have the content.
+    pub any_reader: bool,
 }
 
 /// What the file is now.
@@ -160,6 +171,9 @@ impl Adoption<'_, '_> {
             Ok(content) => content,
             Err(error) => return Ok(Err(error)),
         };
+        if !self.may_have(&orphan)? {
+            return Ok(Err(FileError::MoreReaders));
+        }
         let record = match self.options.dry_run {
             true => self.foretell(&orphan, &content)?,
             false => match self.bind(&orphan) {
@@ -237,6 +251,20 @@ impl Adoption<'_, '_> {
         }
         let found = copy::require(self.site, self.catalog, &content, self.options.data)?;
         Ok(found.map(|()| content))
+    }
+
+    /// A marker that another file has, or that an ordinary user could write, is no proof
+    /// that whoever owns this file may have what it names: an archive with attributes
+    /// that was unpacked by root can hold any. So nobody gets to read by an adoption
+    /// what they could not read before. Of directories above nothing is known.
+    fn may_have(&mut self, orphan: &Orphan) -> Result<bool, Error> {
+        let is_ours = orphan.own && self.space == MarkerSpace::Trusted;
+        if is_ours || self.options.any_reader {
+            return Ok(true);
+        }
+        let Ok(Stat { uid, gid, mode, .. }) = statx_fd(&orphan.fd) else { return Ok(false) };
+        let readers = Readers { uid, gid, mode };
+        Ok(self.catalog.may_be_read(self.site, orphan.marker.content, readers)?)
     }
 
     /// Only then do the checks of the state DB find the copy, too.

@@ -33,6 +33,7 @@ mod tests;
 pub use apply::Applied;
 pub use changes::Change;
 pub use checkpoint::Checkpoint;
+pub use contents::Readers;
 pub use error::{Error, Result};
 pub use lives::{Life, Span};
 pub use mark::{LoosePack, Marked, MarkedPack, Marking, Notes};

@@ -7,6 +7,7 @@
 use super::error::{During, Error, Result};
 use crate::ids::StoreId;
 use crate::os::lock::UseLock;
+use crate::os::private;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,7 +60,7 @@ impl CatalogDb {
 
     /// A copy for this process alone.
     pub fn temporary(store: StoreId) -> Result<Self> {
-        let dir = tempfile::tempdir()
+        let dir = private::temporary_dir("hsm-")
             .map_err(|source| Error::Replace { path: std::env::temp_dir(), source })?;
         let conn = create(&dir.path().join("catalog.db"), store)?;
         Ok(Self { conn, _dir: Some(dir), _lock: None })
@@ -128,8 +129,13 @@ fn existing(path: &Path, store: StoreId) -> Result<Option<Connection>> {
 }
 
 fn create(path: &Path, store: StoreId) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let mut conn = connect(path, flags)?;
+    match private::create_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::Replace { path: path.to_owned(), source: error });
+        }
+        _ => {}
+    }
+    let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let operation = "creating it";
     conn.pragma_update(None, "page_size", 8192).during(operation)?;
     conn.pragma_update(None, "journal_mode", "WAL").during(operation)?;

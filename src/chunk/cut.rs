@@ -39,14 +39,6 @@ impl Chunking {
     pub const FASTCDC_DEFAULT: Self =
         Self::FastCdc { min_bytes: 256 << 10, avg_bytes: 1 << 20, max_bytes: 4 << 20 };
 
-    /// The largest chunk it yields.
-    pub fn max_chunk_bytes(&self) -> u32 {
-        match *self {
-            Self::Fixed { size_bytes } => size_bytes,
-            Self::FastCdc { max_bytes, .. } => max_bytes,
-        }
-    }
-
     fn fault(&self) -> Option<&'static str> {
         match *self {
             Self::Fixed { size_bytes } => {

@@ -33,6 +33,14 @@ pub struct ChunkSlot {
     pub codec: Codec,
 }
 
+impl ChunkSlot {
+    /// Whether its lengths are such as a writer makes; what is not would only have
+    /// memory reserved for its word.
+    pub fn is_possible(&self) -> bool {
+        self.plain_len <= MAX_CHUNK_LEN && self.stored_len <= self.plain_len + TAG_LEN as u32
+    }
+}
+
 /// The form of a slot in a catalog record.
 type SlotTuple = (ChunkId, u64, u32, u32, Codec);
 

@@ -23,6 +23,12 @@ impl Accounts {
         Self { users: table("/etc/passwd"), groups: table("/etc/group") }
     }
 
+    /// The first name that a user has.
+    pub fn user(&self, uid: u32) -> Option<&str> {
+        let named = self.users.iter().filter(|(_, number)| **number == uid);
+        named.map(|(name, _)| name.as_str()).min()
+    }
+
     /// Passes the lookups on to `use_them`, as the policy wants them.
     pub fn with_names<T>(&self, use_them: impl FnOnce(&Names<'_>) -> T) -> T {
         use_them(&Names {

@@ -71,6 +71,7 @@ pub enum Command {
     Init(command::init::InitArgs),
     Scan(command::scan::ScanArgs),
     Plan(command::plan::PlanArgs),
+    Apply(command::apply::ApplyArgs),
     Tier(command::tier::TierArgs),
     Upload(command::upload::UploadArgs),
     Stub(command::stub::StubArgs),
@@ -84,12 +85,16 @@ pub enum Command {
     Export(command::export::ExportArgs),
     Verify(command::verify::VerifyArgs),
     Status(command::status::StatusArgs),
+    Report(command::report::ReportArgs),
     Ls(command::ls::LsArgs),
     Find(command::find::FindArgs),
     Du(command::du::DuArgs),
     Explain(command::explain::ExplainArgs),
+    Log(command::log::LogArgs),
+    Recalls(command::recalls::RecallsArgs),
     History(command::history::HistoryArgs),
     Snapshot(command::snapshot::SnapshotArgs),
+    Manifest(command::manifest::ManifestArgs),
     Nodes(command::nodes::NodesArgs),
     Rebuild(command::rebuild::RebuildArgs),
     Pin(command::pin::PinArgs),
@@ -99,6 +104,7 @@ pub enum Command {
     Policy(command::policy::PolicyArgs),
     Demo(command::demo::DemoArgs),
     Generate(command::generate::GenerateArgs),
+    StubsLeft(command::stubs_left::StubsLeftArgs),
 }
 
 /// `--dry-run`, on every command that changes something.

@@ -21,11 +21,12 @@ use crate::clock::Clock;
 use crate::config::{self, Config, ConfigPaths, StoreSection};
 use crate::guard::client::{self, Client};
 use crate::monitor::Stop;
-use crate::os::{lock::LockError, lock::RunLock, process, signals::StopSignal};
+use crate::os::{lock::LockError, lock::RunLock, private, process, signals::StopSignal};
 use crate::policy::PolicySet;
 use crate::state::{RootRow, StateDb};
 use crate::store::{self, Capabilities, Store, StoreOptions};
 use crate::units;
+use aws_lc_rs::digest;
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -38,6 +39,8 @@ pub const CAPABILITIES_SETTING: &str = "store.capabilities";
 /// The environment of one command.
 pub struct Context {
     pub global: Global,
+    /// The name of the command.
+    pub command: &'static str,
     pub out: Output,
     pub clock: Clock,
     pub stop: Stop,
@@ -47,7 +50,7 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(global: Global, out: Output) -> Result<Self, Error> {
+    pub fn new(global: Global, command: &'static str, out: Output) -> Result<Self, Error> {
         let stop = Stop::new();
         let signals = StopSignal::install(&stop)
             .map_err(Error::io("install signal handlers of", Path::new("hsm")))?;
@@ -58,7 +61,16 @@ impl Context {
         };
         let progress = Progress::new(out.clone(), detail);
         let looked_through = Cell::new(false);
-        Ok(Self { global, out, clock: clock()?, stop, progress, looked_through, _signals: signals })
+        Ok(Self {
+            global,
+            command,
+            out,
+            clock: clock()?,
+            stop,
+            progress,
+            looked_through,
+            _signals: signals,
+        })
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -90,6 +102,18 @@ impl Context {
         config::locate(&env, process::is_root())
     }
 
+    /// Who changes files, for their log: the command, and by whom it was called
+    /// where that is not simply the system.
+    pub fn actor(&self) -> String {
+        let user = match (process::uid(), std::env::var("SUDO_UID")) {
+            (0, Ok(uid)) => uid.parse().ok(),
+            (0, Err(_)) => None,
+            (uid, _) => Some(uid),
+        };
+        let uid = user.map(|uid: u32| format!(" (uid {uid})")).unwrap_or_default();
+        format!("{}{uid}", self.command)
+    }
+
     /// The configuration; [`Error::NotInitialised`] when there is none.
     pub fn config(&self) -> Result<Config, Error> {
         let path = self.paths().config_file;
@@ -119,16 +143,35 @@ impl Context {
     /// The rules: those named on the command line, else policies.d in order of
     /// file name.
     pub fn policy(&self, config: &Config, named: &PolicyFiles) -> Result<PolicySet, Error> {
-        let files = match named.files.as_slice() {
-            [] => policy_files(&config.policy_dir)?,
-            files => files.to_vec(),
-        };
-        load_policy(&files)
+        load_policy(&files_of_policy(config, named)?)
+    }
+
+    /// The files of [`Context::policy`] with their names, as they are written.
+    pub fn policy_texts(
+        &self,
+        config: &Config,
+        named: &PolicyFiles,
+    ) -> Result<Vec<(String, String)>, Error> {
+        policy_texts(&files_of_policy(config, named)?)
+    }
+
+    /// SHA-256 of the files of [`Context::policy`]: tells whether they are still
+    /// what they were.
+    pub fn policy_digest(&self, config: &Config, named: &PolicyFiles) -> Result<String, Error> {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        for file in files_of_policy(config, named)? {
+            let text = std::fs::read(&file).map_err(Error::io("read", &file))?;
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(&text);
+        }
+        Ok(hex::encode(digest.finish()))
     }
 
     /// The state DB for a command that writes it.
     pub fn state(&self, config: &Config) -> Result<StateDb, Error> {
-        Ok(StateDb::open(&existing_state(config)?)?)
+        let mut state = StateDb::open(&existing_state(config)?)?;
+        state.act_as(&self.actor(), self.clock);
+        Ok(state)
     }
 
     /// The state DB for a command that only looks, also while another writes.
@@ -156,7 +199,7 @@ impl Context {
         {
             return Ok(None);
         }
-        Ok(Some(Client::connect(&config.guard.run_dir)?))
+        Ok(Some(Client::connect(&config.guard.run_dir, &self.actor())?))
     }
 
     /// For commands that only look; one that cannot reach the guard says so and
@@ -180,7 +223,9 @@ impl Context {
     /// The same by the roots' paths, for whoever has no state DB.
     pub fn lock_paths(&self, config: &Config, roots: &[PathBuf]) -> Result<Vec<RunLock>, Error> {
         let dir = config.state_dir.join("locks");
-        std::fs::create_dir_all(&dir).map_err(Error::io("make", &dir))?;
+        private::make_dir(&config.state_dir)
+            .and_then(|()| private::make_dir(&dir))
+            .map_err(Error::io("make", &dir))?;
         lock_files(config, roots).iter().map(|path| acquire(path)).collect()
     }
 }
@@ -275,14 +320,28 @@ pub fn state_file(state_dir: &Path) -> PathBuf {
 
 /// Parses policy files together, first file first.
 pub fn load_policy(files: &[PathBuf]) -> Result<PolicySet, Error> {
-    let texts = files
-        .iter()
-        .map(|file| {
-            let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
-            Ok((file.to_string_lossy().into_owned(), text))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    Accounts::read().with_names(|names| PolicySet::load(&texts, names)).map_err(Error::Policy)
+    parse_policy(&policy_texts(files)?)
+}
+
+/// The files with their names.
+fn policy_texts(files: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
+    let read = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
+        Ok((file.to_string_lossy().into_owned(), text))
+    };
+    files.iter().map(read).collect()
+}
+
+/// The same as [`load_policy`] of texts with their names.
+pub fn parse_policy(texts: &[(String, String)]) -> Result<PolicySet, Error> {
+    Accounts::read().with_names(|names| PolicySet::load(texts, names)).map_err(Error::Policy)
+}
+
+fn files_of_policy(config: &Config, named: &PolicyFiles) -> Result<Vec<PathBuf>, Error> {
+    match named.files.as_slice() {
+        [] => policy_files(&config.policy_dir),
+        files => Ok(files.to_vec()),
+    }
 }
 
 /// The `*.toml` files of a policy directory, sorted; none if it does not exist.

@@ -61,6 +61,8 @@ pub enum Error {
     #[error(transparent)]
     Collect(#[from] crate::gc::Error),
     #[error(transparent)]
+    Backup(crate::backup::Error),
+    #[error(transparent)]
     Scan(#[from] crate::scan::Error),
     #[error(transparent)]
     Logs(#[from] crate::site::logs::Error),
@@ -70,6 +72,8 @@ pub enum Error {
     Selection(#[from] crate::site::selection::Error),
     #[error(transparent)]
     Rebuild(crate::rebuild::Error),
+    #[error(transparent)]
+    Report(crate::report::Error),
     #[error(transparent)]
     Snapshot(crate::site::snapshots::Error),
     #[error(transparent)]
@@ -105,6 +109,33 @@ impl From<crate::rebuild::Error> for Error {
             Rebuild::Logs(error) if !error.is_damage() => error.into(),
             Rebuild::Stopped => Self::Interrupted,
             other => Self::Rebuild(other),
+        }
+    }
+}
+
+impl From<crate::report::Error> for Error {
+    fn from(error: crate::report::Error) -> Self {
+        use crate::report::Error as Report;
+        match error {
+            Report::Tier(error) => error.into(),
+            Report::State(error) => error.into(),
+            Report::Policy(problems) => Self::Policy(problems),
+            Report::Stopped => Self::Interrupted,
+            error @ Report::Template { .. } => Self::Report(error),
+        }
+    }
+}
+
+impl From<crate::backup::Error> for Error {
+    fn from(error: crate::backup::Error) -> Self {
+        use crate::backup::Error as Backup;
+        match error {
+            Backup::State(error) => error.into(),
+            Backup::Store(error) => error.into(),
+            Backup::Logs(error) => error.into(),
+            Backup::Catalog(error) => error.into(),
+            Backup::Stopped => Self::Interrupted,
+            other => Self::Backup(other),
         }
     }
 }

@@ -16,7 +16,7 @@ pub enum Exit {
     Usage,
     /// The run finished, but some files failed; each was named.
     SomeFailed,
-    /// `verify` or `rebuild` found problems.
+    /// `verify`, `rebuild` or `manifest` found problems.
     Problems,
     /// There is no configuration or no state DB yet.
     NotInitialised,
@@ -54,7 +54,7 @@ Exit codes:
   1    failed
   2    usage
   3    finished, but some files failed
-  4    verify or rebuild found problems
+  4    verify, rebuild or manifest found problems
   10   not initialised
   11   locked by another run
   130  interrupted";

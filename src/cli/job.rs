@@ -13,12 +13,13 @@ use super::output::{Name, escaped_path};
 use super::report;
 use crate::config::Config;
 use crate::os::FileKind;
+use crate::os::space::FreeSpace;
 use crate::os::tree::RootDir;
 use crate::policy::PolicySet;
 use crate::site::Site;
-use crate::state::{RootRow, RunRow, StateDb};
+use crate::state::{EntryRow, RootRow, RunRow, StateDb, Usage};
 use crate::tier::candidates::Entries;
-use crate::tier::plan::{Planner, Step, Wish, pressure};
+use crate::tier::plan::{PlanStats, Planner, Step, Wish, pressure};
 use crate::tier::rescan::open_root;
 use crate::tier::run::{Job, RunStats, run};
 use crate::units::format_size;
@@ -56,7 +57,9 @@ pub fn execute(
         ));
     }
     if dry_run {
-        return plan(context, &config, &policy, &places, parts, context.now_ns());
+        return plan(context, &config, &policy, &places, parts, context.now_ns(), &mut |step| {
+            show(context, step)
+        });
     }
     let locked: Vec<RootRow> = places.iter().map(|place| place.root.clone()).collect();
     let catalog = if parts.upload { Catalog::Written } else { Catalog::Untouched };
@@ -103,35 +106,70 @@ fn one(
         chunking: chunking(config),
         skip: own_places(config),
     };
-    let started_ns = site.clock.now_ns();
-    let ended = run(site, policy, &place.root, &job);
-    let outcome = match &ended {
-        Ok(stats) => {
-            json!({ "exit": exit_of(context, stats), "uploaded_files": stats.uploaded.files,
-            "sent_bytes": stats.uploaded.sent_bytes, "stubbed_files": stats.stubbed.files,
-            "freed_bytes": stats.stubbed.freed_bytes, "refused": stats.stubbed.refused,
-            "failed_files": stats.uploaded.failed + stats.stubbed.failed })
-        }
-        Err(error) => json!({ "exit": 1, "error": error.to_string() }),
-    };
-    let row = RunRow {
-        command: format!("{} {}", parts.command, escaped_path(&place.root.path)),
-        started_ns,
-        finished_ns: site.clock.now_ns(),
-        outcome: outcome.to_string(),
-    };
-    site.state.record_run(&row)?;
-    let stats = ended?;
+    let stats = recorded(context, site, &place.root, parts.command, |site| {
+        let stats = run(site, policy, &place.root, &job)?;
+        let failed = failures(&stats);
+        Ok((stats, failed))
+    })?;
     totals.add(&stats);
     tell(context, place, &stats, parts)
 }
 
-/// How this root's part of the run ended, for the log of runs.
-fn exit_of(context: &Context, stats: &RunStats) -> u8 {
+/// Does one root's part of a run and enters it into the log of runs. `work`
+/// returns its figures and how much of it failed.
+pub fn recorded(
+    context: &Context,
+    site: &mut Site<'_>,
+    root: &RootRow,
+    command: &str,
+    work: impl FnOnce(&mut Site<'_>) -> Result<(RunStats, u64), Error>,
+) -> Result<RunStats, Error> {
+    let (started_ns, before) = (site.clock.now_ns(), space(root));
+    let ended = work(site);
+    let outcome = match &ended {
+        Ok((stats, failed)) => {
+            json!({ "exit": exit_of(context, *failed), "uploaded_files": stats.uploaded.files,
+            "uploaded_bytes": stats.uploaded.bytes,
+            "sent_bytes": stats.uploaded.sent_bytes, "stubbed_files": stats.stubbed.files,
+            "freed_bytes": stats.stubbed.freed_bytes, "refused": stats.stubbed.refused,
+            "failed_files": failed,
+            // How full it was, where that was the reason to free space.
+            "for_space": stats.pressure.filter(|p| p.to_free_bytes > 0).map(|p| p.used_pct) })
+        }
+        Err(error) => json!({ "exit": 1, "error": error.to_string() }),
+    };
+    let row = RunRow {
+        command: format!("{command} {}", escaped_path(&root.path)),
+        root: Some(root.id),
+        started_ns,
+        finished_ns: site.clock.now_ns(),
+        outcome: outcome.to_string(),
+        usage: before.zip(space(root)).map(|(before, after)| Usage {
+            used_before_bytes: before.used_bytes(),
+            used_after_bytes: after.used_bytes(),
+            usable_bytes: after.usable_bytes,
+        }),
+    };
+    site.state.record_run(&row)?;
+    ended.map(|(stats, _)| stats)
+}
+
+/// `None` where the root is not there: a run that ends in that has no figures.
+fn space(row: &RootRow) -> Option<FreeSpace> {
+    open_root(row).ok().and_then(|root| FreeSpace::of(root).ok())
+}
+
+/// Files and directories of a run that failed.
+pub fn failures(stats: &RunStats) -> u64 {
     let unread = stats.scanned.as_ref().map_or(0, |scan| scan.seen.errors);
+    unread + stats.uploaded.failed + stats.stubbed.failed
+}
+
+/// How this root's part of the run ended, for the log of runs.
+fn exit_of(context: &Context, failed: u64) -> u8 {
     let exit = match () {
         () if context.stop.requested() => Exit::Interrupted,
-        () if unread + stats.uploaded.failed + stats.stubbed.failed > 0 => Exit::SomeFailed,
+        () if failed > 0 => Exit::SomeFailed,
         () => Exit::Done,
     };
     exit.code()
@@ -210,7 +248,16 @@ impl Totals {
     }
 }
 
-/// Prints what would be done; writes nothing, opens no file, asks no store.
+/// A step of a plan with what it was decided on.
+pub struct Planned<'a> {
+    pub place: &'a Place,
+    pub step: &'a Step,
+    pub entry: &'a EntryRow,
+    /// The file system is above the high watermark.
+    pub for_space: bool,
+}
+
+/// Hands on what would be done; writes nothing, opens no file, asks no store.
 pub fn plan(
     context: &Context,
     config: &Config,
@@ -218,16 +265,17 @@ pub fn plan(
     places: &[Place],
     parts: Parts,
     now_ns: i64,
+    tell: &mut dyn FnMut(&Planned<'_>) -> Result<(), Error>,
 ) -> Result<Outcome, Error> {
     let state = context.state_read_only(config)?;
+    let mut planning = Planning { config, policy, state: &state, parts, now_ns, tell };
     let (mut upload, mut stub, mut settled, mut unmatched) = ((0, 0), (0, 0), 0, 0);
     for place in places {
-        let root = open_root(&place.root)?;
         if place.root.last_complete_scan_ns.is_none() {
             let path = escaped_path(&place.root.path);
             context.progress.warn(&format!("{path} was never scanned to the end; try: hsm scan"));
         }
-        let stats = plan_root(context, config, policy, &state, place, &root, parts, now_ns)?;
+        let stats = planning.root(place)?;
         upload = (upload.0 + stats.upload_files, upload.1 + stats.upload_bytes);
         stub = (stub.0 + stats.stub_files, stub.1 + stats.stub_bytes);
         settled += stats.settled_files;
@@ -250,35 +298,42 @@ pub fn plan(
         .with("unmatched_files", unmatched))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call; a struct would only name them again")]
-fn plan_root(
-    context: &Context,
-    config: &Config,
-    policy: &PolicySet,
-    state: &StateDb,
-    place: &Place,
-    root: &RootDir,
+struct Planning<'a> {
+    config: &'a Config,
+    policy: &'a PolicySet,
+    state: &'a StateDb,
     parts: Parts,
     now_ns: i64,
-) -> Result<crate::tier::plan::PlanStats, Error> {
-    let named = !place.path.is_root();
-    let wish = Wish { under: named.then(|| place.path.clone()), named: named && !parts.scan };
-    let for_space = pressure(policy, root)?.is_some_and(|pressure| pressure.to_free_bytes > 0);
-    let planner =
-        Planner::new(state, policy, &place.root, root, wish.clone(), chunking(config), now_ns)?;
-    let path = super::context::state_file(&config.state_dir);
-    let entries = Entries::open(&path, place.root.id, wish.under)?;
-    let mut failed = None;
-    let stats = planner.plan(entries, for_space, parts.upload, parts.stub, &mut |step| {
-        if failed.is_none() {
-            failed = show(context, place, step).err();
-        }
-    })?;
-    failed.map_or(Ok(stats), Err)
+    tell: &'a mut dyn FnMut(&Planned<'_>) -> Result<(), Error>,
 }
 
-fn show(context: &Context, place: &Place, step: &Step) -> Result<(), Error> {
-    let path = step.path.to_path(&place.root.path);
+impl Planning<'_> {
+    fn root(&mut self, place: &Place) -> Result<PlanStats, Error> {
+        let (parts, root) = (self.parts, open_root(&place.root)?);
+        let named = !place.path.is_root();
+        let wish = Wish { under: named.then(|| place.path.clone()), named: named && !parts.scan };
+        let for_space =
+            pressure(self.policy, &root)?.is_some_and(|pressure| pressure.to_free_bytes > 0);
+        let (under, chunking) = (wish.under.clone(), chunking(self.config));
+        let planner =
+            Planner::new(self.state, self.policy, &place.root, &root, wish, chunking, self.now_ns)?;
+        let path = super::context::state_file(&self.config.state_dir);
+        let entries = Entries::open(&path, place.root.id, under)?;
+        let mut failed = None;
+        let stats =
+            planner.plan(entries, for_space, parts.upload, parts.stub, &mut |step, entry| {
+                if failed.is_none() {
+                    failed = (self.tell)(&Planned { place, step, entry, for_space }).err();
+                }
+            })?;
+        failed.map_or(Ok(stats), Err)
+    }
+}
+
+/// One line, or record, for each step.
+pub fn show(context: &Context, planned: &Planned<'_>) -> Result<(), Error> {
+    let step = planned.step;
+    let path = step.path.to_path(&planned.place.root.path);
     let action = match (step.upload, step.stub) {
         (true, true) => "upload+stub",
         (true, false) => "upload",

@@ -20,13 +20,16 @@ pub mod locate;
 pub mod manual;
 pub mod opened;
 mod output;
+mod programs;
 pub mod progress;
 pub mod report;
 pub mod restoring;
 pub mod selection;
 pub mod table;
 mod underneath;
+mod whole_file;
 
+use crate::os::process;
 use args::Cli;
 use clap::Parser;
 use command::Outcome;
@@ -47,8 +50,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     // The guard speaks as a service does: what it begins and ends, too.
     let at_least = u8::from(matches!(cli.command, args::Command::RecallGuard(_)));
     log_to_stderr(cli.global.verbose.max(at_least));
+    if let Err(error) = process::keep_memory_private() {
+        tracing::warn!(%error, "a crash of this process may leave its memory in a file");
+    }
     let out = Output::stdout(cli.global.json, cli.global.quiet);
-    let ended = Context::new(cli.global.clone(), out.clone())
+    let ended = Context::new(cli.global.clone(), command::name(&cli.command), out.clone())
         .and_then(|context| command::run(&context, &cli.command).map(|end| context.conclude(end)));
     conclude(&out, command::name(&cli.command), ended)
 }

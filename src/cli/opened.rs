@@ -11,11 +11,11 @@ use super::key_file;
 use super::report;
 use crate::catalog::CatalogDb;
 use crate::chunk::{Chunking, Protection};
-use crate::config::Config;
+use crate::config::{Config, OfflineBit};
 use crate::errand::Errand;
 use crate::ids::{NodeId, StoreId};
 use crate::manifest::StoreDescriptor;
-use crate::os::process;
+use crate::os::{private, process};
 use crate::site::{Ground, Guard, Leases, Site};
 use crate::state::{RootRow, StateDb};
 use crate::store::{self, Capabilities, DESCRIPTOR_KEY, ErrorKind, Key, Store, StoreOptions};
@@ -63,6 +63,7 @@ pub fn with_site<T>(
         workers: config.upload.threads.unwrap_or(cores).max(1),
         memory_bytes: config.upload.memory_bytes,
         connections: config.store.concurrency.unwrap_or(4).max(1),
+        offline: config.samba.offline,
         custody: &Leases,
         guard: guard.as_mut().map(|guard| guard as &mut dyn Guard),
     };
@@ -107,7 +108,8 @@ pub fn with_reading_site<T>(
         return with_reading_site(context, Some(place), work);
     };
     with_store(context, place, |store, protection, store_id| {
-        let dir = tempfile::tempdir().map_err(Error::io("make", &std::env::temp_dir()))?;
+        let dir =
+            private::temporary_dir("hsm-").map_err(Error::io("make", &std::env::temp_dir()))?;
         let state_path = context::state_file(dir.path());
         let node_id = NodeId::fresh();
         let state = StateDb::create(&state_path, store_id, node_id, context.now_ns())?;
@@ -127,6 +129,7 @@ pub fn with_reading_site<T>(
             workers: cores,
             memory_bytes: 256 << 20,
             connections: 8,
+            offline: OfflineBit::default(),
             custody: &Leases,
             guard: None,
         })
@@ -159,16 +162,20 @@ pub fn with_store<T>(
     place: StorePlace<'_>,
     work: impl FnOnce(&dyn Store, &Protection, StoreId) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut options = match context.config() {
-        Ok(config) if config.store.url == place.url => context.store_options(&config.store),
-        _ => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
+    let configured = context.config().ok().filter(|config| config.store.url == place.url);
+    let mut options = match &configured {
+        Some(config) => context.store_options(&config.store),
+        None => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
     };
     options.endpoint = place.endpoint.map(str::to_owned).or(options.endpoint);
     options.region = place.region.map(str::to_owned).or(options.region);
     options.path_style = place.path_style.then_some(true).or(options.path_style);
     let store = store::open(&options)?;
     let descriptor = descriptor(&*store)?;
-    let master = place.key.map(key_file::read).transpose()?;
+    // Who has the key of this store knows that it is encrypted, whatever it says.
+    let section = configured.as_ref().and_then(|config| config.encryption.as_ref());
+    let key = place.key.or(section.map(|section| section.key_file.as_path()));
+    let master = key.map(key_file::read).transpose()?;
     let protection = descriptor.protection(master.as_ref())?;
     work(&*store, &protection, descriptor.store_id)
 }

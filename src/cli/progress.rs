@@ -13,9 +13,10 @@ use crate::monitor::{Monitor, Phase};
 use crate::units;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,6 +38,16 @@ pub struct Progress {
     terminal: bool,
     failed: AtomicU64,
     phase: Mutex<Option<Running>>,
+    /// Why files were not done, where somebody wants to know afterwards.
+    reasons: Mutex<Option<HashMap<PathBuf, Reason>>>,
+}
+
+/// Why a file was not done.
+#[derive(Debug, Clone)]
+pub struct Reason {
+    pub why: String,
+    /// It was told already, and counted.
+    pub failed: bool,
 }
 
 struct Running {
@@ -50,7 +61,26 @@ struct Running {
 impl Progress {
     pub fn new(out: Output, detail: Detail) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { out, detail, terminal, failed: AtomicU64::new(0), phase: Mutex::new(None) }
+        let (phase, reasons) = (Mutex::new(None), Mutex::new(None));
+        Self { out, detail, terminal, failed: AtomicU64::new(0), phase, reasons }
+    }
+
+    /// Keeps from now on why single files are not done.
+    pub fn remember_reasons(&self) {
+        *self.reasons.lock().unwrap_or_else(PoisonError::into_inner) = Some(HashMap::new());
+    }
+
+    /// Why this file was not done, if that was told since.
+    pub fn reason(&self, path: &Path) -> Option<Reason> {
+        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.as_ref()?.get(path).cloned()
+    }
+
+    fn remember(&self, path: &Path, failed: bool, why: impl FnOnce() -> String) {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reasons) = reasons.as_mut() {
+            reasons.insert(path.to_owned(), Reason { why: why(), failed });
+        }
     }
 
     /// Failures so far, in every phase.
@@ -136,7 +166,12 @@ impl Monitor for Progress {
         }
     }
 
+    fn file_left(&self, path: &Path, doing: &str, why: &dyn std::fmt::Display) {
+        self.remember(path, false, || format!("not {doing}: {why}"));
+    }
+
     fn file_failed(&self, path: &Path, doing: &str, error: &dyn std::error::Error) {
+        self.remember(path, true, || format!("cannot {doing}: {error}"));
         let nth = self.failed.fetch_add(1, Ordering::SeqCst) + 1;
         let mut text = format!("cannot {doing} {}: {}", escaped_path(path), printable(error));
         for cause in report::causes(error) {

@@ -9,7 +9,7 @@ use super::output::escaped;
 use super::underneath;
 use crate::site::selection::Error as Selection;
 use crate::site::{GuardError, log, logs, nodes, snapshots};
-use crate::{export, gc, manifest, rebuild, recall, restore, state, store, tier};
+use crate::{backup, export, gc, manifest, rebuild, recall, restore, state, store, tier};
 use std::error::Error as StdError;
 use std::io;
 
@@ -114,6 +114,11 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Interrupted => "the same command again: it continues where it stopped".into(),
         Error::Policy(_) => "hsm policy check FILE, until it is silent".into(),
         Error::Config(_) => "mend the file at the lines named".into(),
+        Error::Manifest(manifest::Error::KeyUnused { .. }) => {
+            "hsm-store.json was replaced, or the key belongs to another store: find out who wrote it \
+             before anything is sent there or restored from it"
+                .into()
+        }
         Error::Manifest(manifest::Error::KeyMissing { .. } | manifest::Error::WrongKey { .. }) => {
             "the key file that was made with this store (--key-file FILE, or key_file in the \
              configuration)"
@@ -130,6 +135,12 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Snapshot(error) => return snapshot_hint(error),
         Error::Nodes(error) => return nodes_hint(error),
         Error::Collect(error) => return collection_hint(error),
+        Error::Backup(backup::Error::Mistake { .. }) => {
+            "the manifest as hsm manifest wrote it, from another backup".into()
+        }
+        Error::Backup(backup::Error::OtherStore { .. }) => {
+            "--store with the url that the manifest's first line names".into()
+        }
         Error::Tier(tier::Error::Guard(_)) | Error::Recall(recall::Error::Guard(_)) => {
             "the same command again when the recall guard runs; where it is at work nobody else \
              may change a stub"
@@ -197,6 +208,8 @@ fn tier_hint(error: &tier::Error) -> Option<String> {
             }
             Tier::TooManyFailures { .. } => "mend what the failures name, then the same command",
             Tier::NotScanned { .. } => "hsm scan",
+            Tier::PlanMistakes(_) => "mend these lines and nothing is lost: none was done yet",
+            Tier::ForeignPlan { .. } => "hsm plan -o FILE, here and now",
             _ => return None,
         }
         .into(),

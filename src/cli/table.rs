@@ -29,12 +29,13 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// Prints the rows, two spaces between columns, no trailing blanks.
+    /// Prints the [`Table::lines`].
     pub fn print(&self, out: &Output, indent: &str) -> Result<(), Error> {
         self.lines(indent).iter().try_for_each(|line| out.line(line))
     }
 
-    fn lines(&self, indent: &str) -> Vec<String> {
+    /// The rows, two spaces between columns, no trailing blanks.
+    pub fn lines(&self, indent: &str) -> Vec<String> {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|column| self.rows.iter().map(|row| cell_width(row, column)).max().unwrap_or(0))
             .collect();

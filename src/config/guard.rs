@@ -2,25 +2,30 @@
 //! take, and which programs may have files recalled at all.
 //!
 //! Rules are tried in order and the first that matches decides; who matches
-//! none has the file recalled. Within one rule every key that is given must
+//! none has the file recalled. A rule with presets is written out as several. Within one rule every key that is given must
 //! match, and one value of its list is enough. Globs are those of the policy
 //! language; they are checked here and compiled by the guard, as user names are
 //! resolved by it: this room asks no system.
 
 use super::parse::{path, required};
+use super::presets::{GuardPreset, PRESETS};
 use crate::document::{Item, Place, Section};
 use crate::policy::{BadGlob, PathGlobsBuilder, Reach, Style};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
 
-const KEYS: [&str; 6] = ["run_dir", "first_byte", "idle", "workers", "rule", "budget"];
-const RULE_KEYS: [&str; 6] = ["name", "exe", "cgroup", "user", "action", "errno"];
+const KEYS: [&str; 7] = ["run_dir", "first_byte", "idle", "workers", "metrics", "rule", "budget"];
+const RULE_KEYS: [&str; 7] = ["name", "preset", "exe", "cgroup", "user", "action", "errno"];
 const BUDGET_KEYS: [&str; 6] =
     ["per", "bytes_per_hour", "files_per_hour", "errno", "except_users", "except_programs"];
 /// `sun_path` of unix(7) without its final zero.
 const SOCKET_PATH_BYTES: usize = 107;
+/// As `os::local_socket` has it.
+const SOCKET_NAME_BYTES: usize = 80;
 const SOCKET: &str = "guard.sock";
 
 /// What `hsm recall-guard` goes by.
@@ -34,16 +39,39 @@ pub struct GuardSection {
     pub idle: Duration,
     /// Recalls at the same time.
     pub workers: usize,
+    /// Where a scraper finds the guard's metrics; nowhere unless it is said.
+    pub metrics: Option<MetricsAt>,
     /// In order; the first that matches decides.
     pub rules: Vec<GuardRule>,
     pub budget: Option<GuardBudget>,
 }
 
+/// Where a scraper finds the guard's metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// An address of the loopback.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for MetricsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "{address}"),
+        }
+    }
+}
+
 /// Who is recalled for, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardRule {
-    /// What people and logs call it; its number if it has no other name.
+    /// What people and logs call it; its presets or its number if it has no other
+    /// name. The ways of a preset are rules of one name, one after the other.
     pub name: String,
+    /// The preset that it is a way of.
+    pub preset: Option<&'static str>,
     /// Globs over the program's absolute path; empty asks nothing.
     pub exe: Vec<String>,
     /// Globs over the path in the unified hierarchy, or a unit's name.
@@ -109,6 +137,7 @@ impl GuardSection {
             first_byte: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             workers: 4,
+            metrics: None,
             rules: Vec::new(),
             budget: None,
         }
@@ -185,6 +214,7 @@ pub(super) fn read(top: &Section<'_, '_>, state_dir: &Path) -> GuardSection {
     guard.idle = read_deadline(&section, "idle").unwrap_or(guard.idle);
     let workers = section.integer("workers", 1..=64);
     guard.workers = workers.and_then(|count| usize::try_from(count).ok()).unwrap_or(guard.workers);
+    guard.metrics = section.item("metrics").and_then(|item| read_metrics(&item, &guard.run_dir));
     guard.rules = read_rules(&section);
     guard.budget = section.item("budget").and_then(|item| read_budget(&item));
     guard
@@ -202,6 +232,36 @@ fn read_run_dir(item: &Item<'_, '_>) -> Option<PathBuf> {
     Some(run_dir)
 }
 
+fn read_metrics(item: &Item<'_, '_>, run_dir: &Path) -> Option<MetricsAt> {
+    const MEND: &str = "write \"unix:/run/hsm/metrics.sock\" or \"127.0.0.1:9123\"";
+    let text = item.text()?;
+    let bad = |why: &str| {
+        item.problem(format!("bad place for metrics {text:?}: {why}"), MEND);
+        None
+    };
+    if let Some(socket) = text.strip_prefix("unix:") {
+        let socket = PathBuf::from(socket);
+        let name = socket.file_name().map_or(0, |name| name.len());
+        return match () {
+            () if !socket.is_absolute() => bad("a socket's path is absolute"),
+            () if name == 0 || text.ends_with('/') => bad("it names no socket"),
+            () if socket.as_os_str().len() > SOCKET_PATH_BYTES || name > SOCKET_NAME_BYTES => {
+                bad("a socket's path has at most 107 bytes and its name 80")
+            }
+            () if socket == run_dir.join(SOCKET) => bad("that is the guard's own socket"),
+            () => Some(MetricsAt::Unix(socket)),
+        };
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if !address.ip().is_loopback() => {
+            bad("only the loopback, where no other machine asks")
+        }
+        Ok(address) if address.port() == 0 => bad("a port from 1 to 65535"),
+        Ok(address) => Some(MetricsAt::Tcp(address)),
+        Err(_) => bad("neither a Unix socket nor an address with a port"),
+    }
+}
+
 /// Shorter and no store could answer; longer and a reader waits for ever.
 fn read_deadline(section: &Section<'_, '_>, key: &str) -> Option<Duration> {
     let deadline = section.duration(key)?;
@@ -217,40 +277,77 @@ fn read_rules(guard: &Section<'_, '_>) -> Vec<GuardRule> {
     let mut places = BTreeMap::new();
     let tables = guard.tables("rule");
     let numbered = tables.iter().zip(1..);
-    numbered.filter_map(|(item, number)| read_rule(item, number, &mut places)).collect()
+    numbered.flat_map(|(item, number)| read_rule(item, number, &mut places)).collect()
 }
 
 /// `places` holds where the names before this one stand; who gives no name is
-/// called by the rule's `number`.
+/// called by the rule's presets or its `number`.
 fn read_rule(
     item: &Item<'_, '_>,
     number: usize,
     places: &mut BTreeMap<String, Place>,
-) -> Option<GuardRule> {
-    let mut section = item.open_section(format!("guard rule {number}"))?;
+) -> Vec<GuardRule> {
+    let Some(mut section) = item.open_section(format!("guard rule {number}")) else {
+        return Vec::new();
+    };
     if let Some(name) = section.text("name") {
         section.retitle(format!("guard rule {name:?}"));
     }
     section.only(&RULE_KEYS);
+    let presets = section.item("preset").map(|item| read_presets(&item)).unwrap_or_default();
     let name = match section.item("name") {
         Some(item) => read_name(&item, places),
-        None => Some(number.to_string()),
+        None if presets.is_empty() => Some(number.to_string()),
+        None => Some(presets.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ")),
     };
-    if !["exe", "cgroup", "user"].iter().any(|key| section.has(key)) {
+    if !["preset", "exe", "cgroup", "user"].iter().any(|key| section.has(key)) {
         let what = format!("{} does not say whom it is for", section.title());
-        section.problem(what, "add exe, cgroup or user; user = \"*\" is everybody");
+        section.problem(what, "add preset, exe, cgroup or user; user = \"*\" is everybody");
     }
+    only_once(&section);
     let exe = section.item("exe").map(|item| read_exe(&item));
     let cgroup = section.item("cgroup").map(|item| read_cgroup(&item));
-    let user = section.item("user").map(|item| read_users(&item));
-    let action = read_action(&section);
-    Some(GuardRule {
-        name: name?,
-        exe: exe.unwrap_or_default(),
-        cgroup: cgroup.unwrap_or_default(),
-        user: user.unwrap_or_default(),
-        action: action?,
-    })
+    let user = section.item("user").map(|item| read_users(&item)).unwrap_or_default();
+    let (Some(name), Some((deny, errno))) = (name, read_action(&section)) else {
+        return Vec::new();
+    };
+    let action = |usual: DenyErrno| match deny {
+        true => GuardAction::Deny(errno.unwrap_or(usual)),
+        false => GuardAction::Recall,
+    };
+    if section.has("preset") {
+        let written = |preset: &'static GuardPreset| {
+            let (name, user, action) = (name.clone(), user.clone(), action(preset.errno));
+            preset.ways.iter().map(move |way| GuardRule {
+                name: name.clone(),
+                preset: Some(preset.name),
+                exe: way.exe.iter().map(|glob| (*glob).to_owned()).collect(),
+                cgroup: way.cgroup.iter().map(|glob| (*glob).to_owned()).collect(),
+                user: user.clone(),
+                action,
+            })
+        };
+        return presets.into_iter().flat_map(written).collect();
+    }
+    let (exe, cgroup) = (exe.unwrap_or_default(), cgroup.unwrap_or_default());
+    vec![GuardRule { name, preset: None, exe, cgroup, user, action: action(DenyErrno::Eperm) }]
+}
+
+fn only_once(rule: &Section<'_, '_>) {
+    for key in ["exe", "cgroup"] {
+        if let Some(item) = rule.item(key).filter(|_| rule.has("preset")) {
+            item.problem(
+                format!("{key} beside a preset: it would say twice which program is meant"),
+                format!("remove one of the two, or write a rule of its own with {key}"),
+            );
+        }
+    }
+}
+
+fn read_presets(item: &Item<'_, '_>) -> Vec<&'static GuardPreset> {
+    let known: Vec<(&str, &'static GuardPreset)> =
+        PRESETS.iter().map(|preset| (preset.name, preset)).collect();
+    item.one_or_more().iter().filter_map(|item| item.word("preset", &known)).collect()
 }
 
 fn read_name(item: &Item<'_, '_>, places: &mut BTreeMap<String, Place>) -> Option<String> {
@@ -266,22 +363,19 @@ fn read_name(item: &Item<'_, '_>, places: &mut BTreeMap<String, Place>) -> Optio
     Some(name.to_owned())
 }
 
-fn read_action(rule: &Section<'_, '_>) -> Option<GuardAction> {
+/// Whether it denies, and the error that it names.
+fn read_action(rule: &Section<'_, '_>) -> Option<(bool, Option<DenyErrno>)> {
     let known = [("recall", false), ("deny", true)];
     let deny = required(rule, "action", "deny").and_then(|item| item.word("action", &known));
     let errno = rule.item("errno").and_then(|item| item.word("errno", &DenyErrno::ALL));
-    match deny? {
-        true => Some(GuardAction::Deny(errno.unwrap_or(DenyErrno::Eperm))),
-        false => {
-            if let Some(item) = rule.item("errno") {
-                item.problem(
-                    format!("{} recalls, so nobody sees its errno", rule.title()),
-                    "remove errno, or write action = \"deny\"",
-                );
-            }
-            Some(GuardAction::Recall)
-        }
+    let deny = deny?;
+    if let Some(item) = rule.item("errno").filter(|_| !deny) {
+        item.problem(
+            format!("{} recalls, so nobody sees its errno", rule.title()),
+            "remove errno, or write action = \"deny\"",
+        );
     }
+    Some((deny, errno))
 }
 
 fn read_budget(item: &Item<'_, '_>) -> Option<GuardBudget> {

@@ -13,17 +13,21 @@ mod gc;
 mod guard;
 mod locate;
 mod parse;
+mod presets;
 mod roots;
+mod samba;
 mod template;
 
 pub use crate::document::Problem as ConfigError;
 pub use gc::GcSection;
 pub use guard::{
-    BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser,
+    BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser, MetricsAt,
     cgroup_globs, exe_globs,
 };
 pub use locate::{ConfigPaths, locate};
+pub use presets::{GuardPreset, PRESETS};
 pub use roots::add_root;
+pub use samba::{OfflineBit, SambaSection};
 pub use template::TemplateValues;
 
 use std::path::PathBuf;
@@ -41,6 +45,7 @@ pub struct Config {
     pub upload: UploadSection,
     pub guard: GuardSection,
     pub gc: GcSection,
+    pub samba: SambaSection,
     /// Where the policies are; `policies.d` beside the config if not said.
     pub policy_dir: PathBuf,
 }

@@ -1,14 +1,15 @@
 //! Reads the config's text section by section.
 
+use super::guard::MetricsAt;
 use super::{
     Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
-    UploadSection, gc, guard,
+    UploadSection, gc, guard, samba,
 };
 use crate::document::{Document, Item, Section};
 use crate::units;
 use std::path::{Component, Path, PathBuf};
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 10] = [
     "roots",
     "state_dir",
     "policy_dir",
@@ -18,6 +19,7 @@ const TOP_KEYS: [&str; 9] = [
     "upload",
     "gc",
     "guard",
+    "samba",
 ];
 const STORE_KEYS: [&str; 10] = [
     "url",
@@ -74,6 +76,7 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
         upload,
         guard,
         gc: gc::read(top),
+        samba: samba::read(top),
         policy_dir: policy_dir?,
     };
     refuse_inside_roots(top, &config);
@@ -332,6 +335,9 @@ fn refuse_inside_roots(top: &Section<'_, '_>, config: &Config) {
     let nested = |key: &str| top.item(key).and_then(|item| item.open_section(key));
     if let Some(section) = nested("guard") {
         refuse(&section, "run_dir", "the run directory", &config.guard.run_dir);
+        if let Some(MetricsAt::Unix(socket)) = &config.guard.metrics {
+            refuse(&section, "metrics", "the socket", socket);
+        }
     }
     if let (Some(section), Some(encryption)) = (nested("encryption"), &config.encryption) {
         refuse(&section, "key_file", "the key file", &encryption.key_file);

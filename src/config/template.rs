@@ -68,6 +68,9 @@ const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains
 # idle = "60s"
 # Recalls at the same time.
 # workers = 4
+# Where Prometheus finds the guard's metrics: a Unix socket or a port of the
+# loopback. Nowhere unless it is said.
+# metrics = "unix:/run/hsm/metrics.sock"
 
 # Who may have files recalled: the first rule that matches decides, who matches
 # none may. Each rule has one or more of exe (globs over the program's path),
@@ -80,21 +83,23 @@ const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains
 # user = "root"
 # action = "recall"
 
+# A preset stands for a program that is known: restic, borg, rsync, updatedb,
+# tracker, clamd. hsm doctor shows what each stands for.
 # [[guard.rule]]
-# name = "indexers"
-# exe = ["updatedb*", "tracker-*", "localsearch*", "baloo_file*", "tumblerd"]
-# action = "deny"
-
-# [[guard.rule]]
-# name = "scanners"
-# cgroup = ["clamav-daemon.service", "clamav-clamonacc.service"]
+# name = "indexers and scanners"
+# preset = ["updatedb", "tracker", "clamd"]
 # action = "deny"
 
 # [[guard.rule]]
 # name = "backups"
-# cgroup = ["restic*.service", "borgmatic.service", "rsync.service"]
+# preset = ["restic", "borg", "rsync"]
 # action = "deny"
-# errno = "EBUSY"
+
+# [[guard.rule]]
+# name = "thumbnails"
+# exe = ["tumblerd", "*-thumbnailer"]
+# action = "deny"
+# errno = "EPERM"
 
 # How much a user, a program or a process may have recalled within any hour.
 # [guard.budget]
@@ -104,6 +109,15 @@ const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains
 # errno = "EAGAIN"
 # except_users = ["root"]
 # except_programs = ["/usr/bin/rsync"]
+"#;
+
+/// docs/SAMBA.md says what clients make of it.
+const SAMBA: &str = r#"
+# Shares of Samba. Stubs are shown to Windows clients as offline, so that they do
+# not read them for thumbnails: "auto" where Samba has stored DOS attributes of the
+# file, "always" for every stub, at the cost of a block on ext4, or "never".
+# [samba]
+# offline = "auto"
 "#;
 
 pub(super) fn template(values: &TemplateValues<'_>) -> String {
@@ -170,9 +184,10 @@ url = {url}
 # threads = 4
 # memory = \"256MiB\"
 
-{gc}{guard}",
+{gc}{guard}{samba}",
         gc = GC,
         guard = GUARD,
+        samba = SAMBA,
         state_dir = quote(values.state_dir),
         policy_dir = quote(values.policy_dir),
         url = quote(values.store_url),

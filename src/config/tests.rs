@@ -26,11 +26,13 @@ fn a_small_config_has_sensible_defaults() {
     assert_eq!(config.encryption, None);
     assert!(config.store.dedup_across_nodes);
     assert_eq!(config.gc, GcSection::default());
+    assert_eq!(config.samba.offline, OfflineBit::Auto);
     let guard = GuardSection {
         run_dir: "/run/hsm".into(),
         first_byte: Duration::from_secs(30),
         idle: Duration::from_secs(60),
         workers: 4,
+        metrics: None,
         rules: Vec::new(),
         budget: None,
     };
@@ -74,6 +76,8 @@ max_share = "12.5%"
 repack_below = "0%"
 repack_cold = true
 only_here = true
+[samba]
+offline = "always"
 "#;
     let config = Config::parse("c.toml", text).expect("a good config");
     let want = Config {
@@ -95,6 +99,7 @@ only_here = true
         chunking: ChunkingSection { size_bytes: 1 << 20 },
         upload: UploadSection { threads: Some(3), memory_bytes: 128 << 20 },
         guard: GuardSection::of_state_dir(Path::new("/state")),
+        samba: SambaSection { offline: OfflineBit::Always },
         gc: GcSection {
             grace: Duration::from_secs(14 * 86_400),
             backup_retention: Duration::from_secs(31_557_600),
@@ -190,8 +195,8 @@ threads = 0
 /etc/hsm/config.toml:4:14: expected a text in quotes, found a whole number
 /etc/hsm/config.toml:6:7: bad store url "s4://b": unknown scheme; write file:///absolute/directory, s3://bucket/prefix or swift://container/prefix
 /etc/hsm/config.toml:7:12: the endpoint holds credentials, the config holds no secrets; write https://host[:port]
-/etc/hsm/config.toml:8:1: "secret_key" in [store]: the config holds no secrets; use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here
-/etc/hsm/config.toml:9:1: "aws_access_key_id" in [store]: the config holds no secrets; use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here
+/etc/hsm/config.toml:8:1: "secret_key" in [store]: the config holds no secrets; use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here
+/etc/hsm/config.toml:9:1: "aws_access_key_id" in [store]: the config holds no secrets; use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here
 /etc/hsm/config.toml:10:1: unknown key "storage_clas" in [store]; did you mean "storage_class"?
 /etc/hsm/config.toml:11:7: unknown server-side encryption "AES"; write "AES256", "aws:kms" or "aws:kms:<key id>"
 /etc/hsm/config.toml:12:13: unknown checksums "when_required"; did you mean "when-required"?
@@ -254,6 +259,7 @@ run_dir = "/srv/run/"
 first_byte = "5s"
 idle = "2m"
 workers = 64
+metrics = "[::1]:9123"
 [[guard.rule]]
 name = "by program"
 exe = ["/usr/bin/*", "restic"]
@@ -279,9 +285,11 @@ except_programs = ["/usr/bin/rsync"]
         first_byte: Duration::from_secs(5),
         idle: Duration::from_secs(120),
         workers: 64,
+        metrics: Some(MetricsAt::Tcp("[::1]:9123".parse().expect("an address"))),
         rules: vec![
             GuardRule {
                 name: "by program".into(),
+                preset: None,
                 exe: vec!["/usr/bin/*".into(), "restic".into()],
                 cgroup: vec!["/system.slice/backup-*.service".into()],
                 user: vec![
@@ -293,6 +301,7 @@ except_programs = ["/usr/bin/rsync"]
             },
             GuardRule {
                 name: "the rest".into(),
+                preset: None,
                 exe: Vec::new(),
                 cgroup: Vec::new(),
                 user: vec![GuardUser::Anyone],
@@ -355,7 +364,7 @@ errno = "EPERM"
 /etc/hsm/config.toml:7:14: first_byte is out of range; write a duration from 1s to 1h
 /etc/hsm/config.toml:8:8: idle is out of range; write a duration from 1s to 1h
 /etc/hsm/config.toml:9:11: 0 is out of range; write a number from 1 to 64
-/etc/hsm/config.toml:10:1: unknown key "socket" in [guard]; known keys: run_dir, first_byte, idle, workers, rule, budget
+/etc/hsm/config.toml:10:1: unknown key "socket" in [guard]; known keys: run_dir, first_byte, idle, workers, metrics, rule, budget
 /etc/hsm/config.toml:13:8: bad glob "usr/bin/x": neither a path nor a name; a program's path is absolute: begin it with a slash
 /etc/hsm/config.toml:13:21: bad glob "[a": unclosed character class; missing ']'; correct the glob
 /etc/hsm/config.toml:13:27: bad glob "": empty; correct the glob
@@ -369,8 +378,8 @@ errno = "EPERM"
 /etc/hsm/config.toml:21:10: unknown action "forbid"; write one of recall, deny
 /etc/hsm/config.toml:22:9: unknown errno "ENOSPC"; write one of EPERM, EIO, EAGAIN, EBUSY
 /etc/hsm/config.toml:23:1: guard rule 3 has no "action"; add action = "deny"
-/etc/hsm/config.toml:25:1: unknown key "program" in guard rule 3; known keys: name, exe, cgroup, user, action, errno
-/etc/hsm/config.toml:26:1: guard rule "nobody" does not say whom it is for; add exe, cgroup or user; user = "*" is everybody
+/etc/hsm/config.toml:25:1: unknown key "program" in guard rule 3; known keys: name, preset, exe, cgroup, user, action, errno
+/etc/hsm/config.toml:26:1: guard rule "nobody" does not say whom it is for; add preset, exe, cgroup or user; user = "*" is everybody
 /etc/hsm/config.toml:30:7: unknown per "group"; write one of user, program, process
 /etc/hsm/config.toml:31:18: a budget of nothing; write a size, or a rule with action = "deny"
 /etc/hsm/config.toml:32:18: 0 is out of range; write a number from 1 on
@@ -457,9 +466,79 @@ fn every_line_of_the_template_that_shows_a_value_is_a_value() {
     assert_eq!(config.upload.threads, Some(4));
     assert!(config.store.dedup_across_nodes);
     assert_eq!(config.gc, GcSection::default(), "what is shown is what holds");
-    assert!(uncommented.contains("\n[gc]\n"));
+    assert_eq!(config.samba, SambaSection::default());
+    assert!(uncommented.contains("\n[gc]\n") && uncommented.contains("\n[samba]\n"));
     assert!(config.encryption.is_some());
-    let rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
-    assert_eq!(rules, ["moves by hand", "indexers", "scanners", "backups"]);
+    let mut rules: Vec<&str> = config.guard.rules.iter().map(|rule| rule.name.as_str()).collect();
+    rules.dedup();
+    assert_eq!(rules, ["moves by hand", "indexers and scanners", "backups", "thumbnails"]);
     assert_eq!(config.guard.budget.expect("a budget").files_per_hour, Some(20_000));
+}
+
+#[test]
+fn metrics_are_told_on_this_machine_only() {
+    let read = |at: &str| {
+        let text = format!("{SMALL}[guard]\nmetrics = {at:?}\n");
+        match Config::parse("c.toml", &text) {
+            Ok(config) => Ok(config.guard.metrics.expect("a place").to_string()),
+            Err(problems) => Err(problems[0].to_string()),
+        }
+    };
+    for good in ["127.0.0.1:9123", "127.8.8.8:1", "[::1]:65535", "unix:/run/hsm/metrics.sock"] {
+        assert_eq!(read(good).as_deref(), Ok(good));
+    }
+    for (bad, why) in [
+        ("0.0.0.0:9123", "only the loopback"),
+        ("192.168.1.1:9123", "only the loopback"),
+        ("127.0.0.1:0", "a port from 1"),
+        ("127.0.0.1", "neither a Unix socket"),
+        ("localhost:9123", "neither a Unix socket"),
+        ("unix:metrics.sock", "absolute"),
+        ("unix:/run/hsm/", "names no socket"),
+        ("unix:/run/hsm/guard.sock", "the guard's own"),
+        ("unix:/srv/a/metrics.sock", "lies inside the root"),
+    ] {
+        let error = read(bad).expect_err(bad);
+        assert!(error.contains(why), "{bad}: {error}");
+    }
+    let long = format!("unix:/{}", "x".repeat(90));
+    assert!(read(&long).expect_err("too long").contains("at most 107 bytes"));
+}
+
+#[test]
+fn a_preset_is_the_rules_that_it_stands_for() {
+    let read = |text: &str| Config::parse("c.toml", &(SMALL.to_owned() + text));
+    let text = "[[guard.rule]]\npreset = [\"restic\", \"borg\"]\nuser = \"root\"\naction = \"deny\"\n\
+                [[guard.rule]]\nname = \"copies\"\npreset = \"rsync\"\naction = \"deny\"\nerrno = \"EIO\"\n\
+                [[guard.rule]]\npreset = \"clamd\"\naction = \"recall\"\n";
+    let rules = read(text).expect("good").guard.rules;
+    let told: Vec<_> = rules
+        .iter()
+        .map(|rule| (rule.name.as_str(), rule.preset, rule.exe.first().map(String::as_str)))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("restic, borg", Some("restic"), Some("restic")),
+            ("restic, borg", Some("borg"), Some("borg")),
+            ("restic, borg", Some("borg"), None),
+            ("copies", Some("rsync"), Some("rsync")),
+            ("clamd", Some("clamd"), Some("clamd")),
+            ("clamd", Some("clamd"), None),
+        ]
+    );
+    assert!(rules[..3].iter().all(|rule| rule.user == [GuardUser::Name("root".into())]));
+    assert_eq!(rules[0].action, GuardAction::Deny(DenyErrno::Ebusy), "that of the preset");
+    assert_eq!(rules[3].action, GuardAction::Deny(DenyErrno::Eio), "that of the rule");
+    assert_eq!(rules[3].cgroup, ["/system.slice/**"]);
+    assert_eq!(rules[4].action, GuardAction::Recall);
+    let bad = SMALL.to_owned()
+        + "[[guard.rule]]\npreset = \"restik\"\nexe = \"x\"\ncgroup = \"y\"\naction = \"deny\"\n\
+           [[guard.rule]]\npreset = []\naction = \"deny\"\n";
+    insta::assert_snapshot!(problems(&bad), @r#"
+/etc/hsm/config.toml:6:10: unknown preset "restik"; did you mean "restic"?
+/etc/hsm/config.toml:7:7: exe beside a preset: it would say twice which program is meant; remove one of the two, or write a rule of its own with exe
+/etc/hsm/config.toml:8:10: cgroup beside a preset: it would say twice which program is meant; remove one of the two, or write a rule of its own with cgroup
+/etc/hsm/config.toml:11:10: an empty list; write at least one value or remove the key
+"#);
 }

@@ -9,6 +9,7 @@ use super::admission::Admission;
 use super::job::Job;
 use crate::chunk::Protection;
 use crate::clock::Clock;
+use crate::config::OfflineBit;
 use crate::ids::{NodeId, StoreId};
 use crate::monitor::Stop;
 use crate::site::{Custody, Site};
@@ -35,6 +36,7 @@ pub trait Access: Send + Sync {
     /// Threads for each recall or batch.
     fn workers(&self) -> usize;
     fn connections(&self) -> usize;
+    fn offline(&self) -> OfflineBit;
 }
 
 /// A store whose descriptor was read and whose key fits.
@@ -93,6 +95,7 @@ impl Shared {
             workers: self.access.workers(),
             memory_bytes: 0,
             connections: self.access.connections(),
+            offline: self.access.offline(),
             custody,
             guard: None,
         }

@@ -30,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A connection to the guard.
 pub struct Client {
     run_dir: PathBuf,
+    by: String,
     from: BufReader<UnixStream>,
     to: UnixStream,
     roots: Vec<WatchedRoot>,
@@ -48,14 +49,15 @@ pub fn holder(locks_dir: &Path) -> io::Result<Option<String>> {
 }
 
 impl Client {
-    /// Connects to a guard that exists; waits for one that is being replaced.
-    pub fn connect(run_dir: &Path) -> Result<Self, GuardError> {
+    /// Connects to a guard that exists; waits for one that is being replaced. What
+    /// it does for us is noted as done `by` this command.
+    pub fn connect(run_dir: &Path, by: &str) -> Result<Self, GuardError> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 std::thread::sleep(PAUSE);
             }
-            match Self::greet(run_dir) {
+            match Self::greet(run_dir, by) {
                 Ok(client) => return Ok(client),
                 Err(GuardError::Unreachable(error)) => last = error,
                 Err(refused) => return Err(refused),
@@ -66,14 +68,15 @@ impl Client {
 
     /// Whether a guard answers now.
     pub fn is_ready(run_dir: &Path) -> bool {
-        Self::greet(run_dir).is_ok()
+        Self::greet(run_dir, "hsm").is_ok()
     }
 
-    fn greet(run_dir: &Path) -> Result<Self, GuardError> {
+    fn greet(run_dir: &Path, by: &str) -> Result<Self, GuardError> {
         let stream = local_socket::connect(run_dir, SOCKET).map_err(GuardError::Unreachable)?;
         let from = BufReader::new(stream.try_clone().map_err(GuardError::Unreachable)?);
-        let mut client = Self { run_dir: run_dir.to_owned(), from, to: stream, roots: vec![] };
-        match client.ask(&Request::Hello { version: VERSION })? {
+        let (run_dir, by) = (run_dir.to_owned(), by.to_owned());
+        let mut client = Self { run_dir, by, from, to: stream, roots: vec![] };
+        match client.ask(&Request::Hello { version: VERSION, by: client.by.clone() })? {
             Reply::Hello { roots, .. } => client.roots = roots,
             other => return Err(unexpected(&other)),
         }
@@ -109,7 +112,7 @@ impl Client {
     fn ask_again(&mut self, request: &Request) -> Result<Reply, GuardError> {
         match self.ask(request) {
             Err(GuardError::Unreachable(_)) => {
-                *self = Self::connect(&self.run_dir)?;
+                *self = Self::connect(&self.run_dir, &self.by)?;
                 self.ask(request)
             }
             answered => answered,
@@ -149,7 +152,7 @@ impl Guard for Client {
             Ok(Reply::Stubbed(stubbed)) => Ok(stubbed),
             Ok(other) => Err(unexpected(&other)),
             Err(GuardError::Unreachable(_)) => {
-                *self = Self::connect(&self.run_dir)?;
+                *self = Self::connect(&self.run_dir, &self.by)?;
                 self.recover(root)?;
                 Ok(Stubbed::default())
             }

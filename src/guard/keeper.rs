@@ -178,17 +178,17 @@ impl Keeper {
         }
     }
 
-    /// Lets the service manager hold what must outlive the keeper. Whether it
-    /// does.
+    /// Lets the service manager hold what must outlive the keeper: both, also where
+    /// it does not say that it keeps them. Whether it says so.
     fn deposit(&self) -> bool {
-        let deposits = [(GROUP, self.group.as_fd()), (SLOTS, self.slots.0.fd())];
-        deposits.into_iter().all(|(name, fd)| match service_manager::store(name, &[fd]) {
-            Ok(()) => service_manager::keeps_descriptors(),
-            Err(error) => {
+        let mut taken = true;
+        for (name, fd) in [(GROUP, self.group.as_fd()), (SLOTS, self.slots.0.fd())] {
+            if let Err(error) = service_manager::store(name, &[fd]) {
                 tracing::warn!(%error, name, "the service manager does not keep a descriptor");
-                false
+                taken = false;
             }
-        })
+        }
+        taken && service_manager::keeps_descriptors()
     }
 }
 

@@ -26,9 +26,10 @@ pub mod access;
 pub mod admission;
 mod already_open;
 pub mod client;
+mod counters;
 mod custody;
 mod deadlines;
-
+mod endpoint;
 pub mod fstab;
 mod inodes;
 mod job;

@@ -7,7 +7,7 @@
 
 use super::admission::{Admission, Verdict};
 use super::inodes::{Inode, Inodes};
-use super::recorder::Record;
+use super::recorder::{Record, Records};
 use super::waiter::{Program, Waiter};
 use super::watched::Watched;
 use super::worker::waited_ms;
@@ -23,7 +23,7 @@ pub struct Porter {
     pub watched: Arc<Watched>,
     pub admission: Arc<Mutex<Admission>>,
     pub jobs: Sender<Inode>,
-    pub records: Sender<Record>,
+    pub records: Records,
     pub clock: Clock,
 }
 
@@ -75,7 +75,7 @@ impl Porter {
                 waiter.pending.deny(errno);
                 tracing::info!(path = %name.display(), "denied: {why}");
                 if let Some(record) = record {
-                    let _ = self.records.send(record);
+                    self.records.send(record);
                 }
                 None
             }

@@ -238,6 +238,7 @@ impl<'r> Probe<'r> {
             ident,
             store_tag: *b"prob",
             filling: false,
+            offline: false,
         };
         group.heed_file(&self.file).map_err(failed)?;
         stub::set_marker(&self.file, MarkerSpace::Trusted, &marker)

@@ -14,7 +14,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 /// Of requests and replies; any change of one is a new version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "guard.sock";
 /// A line longer than this is no message of ours.
@@ -22,13 +22,28 @@ const LONGEST_LINE: u64 = 64 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    Hello { version: u32 },
+    /// `by` is the command that asks, for the log of what happened to files.
+    Hello {
+        version: u32,
+        #[serde(default)]
+        by: String,
+    },
     Passages,
-    Stub { root: RootId, files: Vec<ToStub> },
-    Recall { root: RootId, work: ToRecall },
-    Recover { root: RootId },
+    Stub {
+        root: RootId,
+        files: Vec<ToStub>,
+    },
+    Recall {
+        root: RootId,
+        work: ToRecall,
+    },
+    Recover {
+        root: RootId,
+    },
     Status,
-    Stop { force: bool },
+    Stop {
+        force: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,13 +145,20 @@ mod tests {
     #[test]
     fn messages_are_read_back_one_by_one() {
         let mut wire = vec![];
-        let first = Request::Hello { version: 7 };
+        let first = Request::Hello { version: 7, by: "tier".into() };
         send(&mut wire, &first).expect("write");
         send(&mut wire, &Request::Stop { force: true }).expect("write");
         let mut from = &wire[..];
         assert_eq!(receive(&mut from).expect("read"), Some(first));
         assert_eq!(receive(&mut from).expect("read"), Some(Request::Stop { force: true }));
         assert_eq!(receive::<Request>(&mut from).expect("read"), None);
+    }
+
+    #[test]
+    fn the_greeting_of_an_earlier_version_is_understood_well_enough_to_be_refused() {
+        let mut from = &b"{\"Hello\":{\"version\":1}}\n"[..];
+        let greeting: Request = receive(&mut from).expect("read").expect("a message");
+        assert_eq!(greeting, Request::Hello { version: 1, by: String::new() });
     }
 
     #[test]

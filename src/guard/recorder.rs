@@ -5,6 +5,7 @@
 //! is lost as a record only: the next scan sees that the files are resident.
 
 use super::access::Access;
+use super::counters::Counters;
 use super::inodes::Task;
 use super::waiter::{Program, Waiter};
 use super::worker::{Bench, Outcome, waited_ms};
@@ -12,13 +13,35 @@ use crate::ids::FileIdent;
 use crate::os::file_ident;
 use crate::recall::Filled;
 use crate::state::{RECALLED, RecallRow, RootId, StateDb};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One recall, or one that was denied.
 #[derive(Debug, Clone)]
 pub struct Record(pub RecallRow);
+
+/// Where records go: counted at once, written when the state DB takes them.
+#[derive(Clone)]
+pub struct Records {
+    to: Sender<Record>,
+    counters: Arc<Counters>,
+}
+
+impl Records {
+    /// With the end that [`run`] reads.
+    pub fn new(counters: Arc<Counters>) -> (Self, Receiver<Record>) {
+        let (to, records) = crossbeam_channel::unbounded();
+        (Self { to, counters }, records)
+    }
+
+    /// Never waits. A recorder that is gone takes the guard with it.
+    pub fn send(&self, record: Record) {
+        self.counters.count(&record.0);
+        let _ = self.to.send(record);
+    }
+}
 
 /// Records of one transaction.
 const BATCH: usize = 1000;

@@ -16,19 +16,22 @@
 //! | watch | time | waits for a worker |
 //! | recorder | what to write down | is waited for |
 //! | service | other `hsm` processes | touches an inode without custody |
+//! | metrics | a scraper, if one is to come | is waited for |
 
 use super::access::{Access, Shared, Trouble};
+use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::inodes::Inodes;
 use super::porter::Porter;
 use super::probe::{self, Probes, Stranger, Unproven};
 use super::protocol::Status;
 use super::reader::Reader;
+use super::recorder::Records;
 use super::slots::Slots;
 use super::survivors::{self, Range};
 use super::watched::{Change, Watched};
 use super::worker::{self, Bench};
-use super::{already_open, recorder, service};
+use super::{already_open, endpoint, recorder, service};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::GuardSection;
 use crate::monitor::Stop;
@@ -79,6 +82,8 @@ pub struct Guarding {
     pub shared: Arc<Shared>,
     pub stop: Stop,
     pub clock: Clock,
+    pub counters: Arc<Counters>,
+    pub started_ns: i64,
     group: Arc<Group>,
     reader: Reader,
     generation: u32,
@@ -195,7 +200,7 @@ fn try_start(
     let watched = Arc::new(Watched::open(Arc::clone(&group), roots));
     let shared = Arc::new(Shared::new(access));
     let probes = Arc::new(Probes::default());
-    start_threads(&section, &inodes, &watched, &shared, &probes, calls, clock)?;
+    let counters = start_threads(&section, &inodes, &watched, &shared, &probes, calls, clock)?;
     survivors::take_over(&group, &slots, &inodes, &watched, noted);
     if let Some(stranger) = &mut stranger {
         prove_all(&group, &probes, &watched, stranger, inherited)?;
@@ -207,10 +212,24 @@ fn try_start(
     let keeper = Mutex::new(keeper);
     let stop = Stop::new();
     let turns = Mutex::default();
-    let guarding =
-        Guarding { inodes, watched, shared, stop, clock, group, reader, generation, keeper, turns };
-    let guarding = Arc::new(guarding);
+    let guarding = Arc::new(Guarding {
+        inodes,
+        watched,
+        shared,
+        stop,
+        clock,
+        counters,
+        started_ns: clock.now_ns(),
+        group,
+        reader,
+        generation,
+        keeper,
+        turns,
+    });
     start_service(&guarding, listener, &section)?;
+    if let Some(at) = &section.metrics {
+        endpoint::start(&guarding, at);
+    }
     already_open::report(&guarding.watched.roots());
     guarding.tell(tell::READY, "");
     Ok(guarding)
@@ -224,9 +243,10 @@ fn start_threads(
     probes: &Arc<Probes>,
     calls: crossbeam_channel::Receiver<super::inodes::Inode>,
     clock: Clock,
-) -> Result<(), Trouble> {
+) -> Result<Arc<Counters>, Trouble> {
     let (to_workers, jobs) = crossbeam_channel::unbounded();
-    let (to_recorder, records) = crossbeam_channel::unbounded();
+    let counters = Arc::new(Counters::default());
+    let (to_recorder, records) = Records::new(Arc::clone(&counters));
     let admission = Arc::new(Mutex::new(shared.access.admission()?));
     let porter = Porter {
         inodes: Arc::clone(inodes),
@@ -252,7 +272,7 @@ fn start_threads(
     }
     let shared = Arc::clone(shared);
     spawn("recorder", move || recorder::run(&*shared.access, &records))?;
-    Ok(())
+    Ok(counters)
 }
 
 fn start_service(

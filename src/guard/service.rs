@@ -57,6 +57,8 @@ struct Connection<'g> {
     /// Opened at the first request that needs it.
     state: Option<StateDb>,
     job: Arc<Job>,
+    /// The command that asks.
+    by: String,
     /// The roots that were named in the greeting.
     greeted: Vec<Arc<Root>>,
 }
@@ -71,7 +73,8 @@ impl<'g> Connection<'g> {
         let mut from = BufReader::new(stream.try_clone()?);
         let mut to = stream;
         let job = Arc::new(Job::new(guarding.inodes.clock));
-        let mut connection = Self { guarding, state: None, job, greeted: vec![] };
+        let mut connection =
+            Self { guarding, state: None, job, by: String::new(), greeted: vec![] };
         while let Some(request) = receive(&mut from)? {
             tracing::debug!(pid = peer.pid, ?request, "asked");
             if request == Request::Passages {
@@ -89,7 +92,8 @@ impl<'g> Connection<'g> {
         Ok(())
     }
 
-    fn greet(&mut self, version: u32) -> Reply {
+    fn greet(&mut self, version: u32, by: String) -> Reply {
+        self.by = by;
         if version != VERSION {
             let what = format!("this guard speaks version {VERSION}, not {version}: restart it");
             return Reply::Failed(what);
@@ -114,7 +118,7 @@ impl<'g> Connection<'g> {
 
     fn answer(&mut self, request: Request) -> Result<Reply, Trouble> {
         Ok(match request {
-            Request::Hello { version } => self.greet(version),
+            Request::Hello { version, by } => self.greet(version, by),
             Request::Passages => unreachable!("it was answered by descriptors"),
             Request::Stub { root, files } => {
                 Reply::Stubbed(self.with_site(root, |site, dir| {
@@ -139,7 +143,10 @@ impl<'g> Connection<'g> {
     }
 
     fn take_state(&mut self) -> Result<StateDb, Trouble> {
-        self.state.take().map_or_else(|| self.guarding.shared.access.state(), Ok)
+        let taken = self.state.take().map_or_else(|| self.guarding.shared.access.state(), Ok);
+        let mut state = taken?;
+        state.act_as(&self.by, self.guarding.clock);
+        Ok(state)
     }
 
     fn with_site<T>(
@@ -206,12 +213,10 @@ pub fn exposed(guarding: &Guarding) -> Result<Vec<Exposed>, Trouble> {
         if !guarding.watched.is_visible(row) {
             continue;
         }
-        let stubs =
-            [FileState::Stub, FileState::Stubbing, FileState::Recalling, FileState::Damaged];
         let counts = state.counts(row.id)?.states;
         let (mut files, mut bytes) = (0, 0);
         for (found, more_files, more_bytes) in counts {
-            if stubs.contains(&found) {
+            if FileState::NOT_ALL_HERE.contains(&found) {
                 files += more_files;
                 bytes += more_bytes;
             }

@@ -9,7 +9,7 @@ use super::access::{Shared, Trouble};
 use super::admission::Admission;
 use super::inodes::{Inodes, Task};
 use super::job::now_ms;
-use super::recorder::Record;
+use super::recorder::{Record, Records};
 use super::waiter::Waiter;
 use super::watched::Watched;
 use crate::clock::Clock;
@@ -17,7 +17,7 @@ use crate::os::owner_write;
 use crate::recall::{self, FileError, Filled};
 use crate::site::{Catalog, Leases};
 use crate::state::StateDb;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ pub struct Bench {
     pub watched: Arc<Watched>,
     pub shared: Arc<Shared>,
     pub probes: Arc<super::probe::Probes>,
-    pub records: Sender<Record>,
+    pub records: Records,
     pub admission: Arc<Mutex<Admission>>,
     pub clock: Clock,
 }
@@ -51,8 +51,7 @@ pub fn run(bench: &Bench, jobs: &Receiver<super::inodes::Inode>) {
         }
         answer(waiters, &outcome);
         if let Some(record) = record {
-            // A recorder that is gone takes the guard with it.
-            let _ = bench.records.send(record);
+            bench.records.send(record);
         }
         tell(&task, &outcome);
     }

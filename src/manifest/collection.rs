@@ -15,6 +15,9 @@ const VERSION: u32 = 1;
 /// Packs in one plan at most: about 4 MiB. What is more is for the next.
 pub const MAX_PACKS: usize = 100_000;
 
+/// Far above such a plan. What is larger is another's, and not even looked at.
+const MAX_LEN: usize = 16 << 20;
+
 /// `gc/<generation>.plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collection {
@@ -40,12 +43,12 @@ pub struct Collected {
     pub deleted: Vec<PackId>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope<T> {
-    magic: String,
+#[derive(Serialize)]
+struct Envelope<'b, T> {
+    magic: &'static str,
     v: u32,
     #[serde(flatten)]
-    body: T,
+    body: &'b T,
 }
 
 macro_rules! object {
@@ -53,15 +56,14 @@ macro_rules! object {
         impl $name {
             /// The whole object.
             pub fn encode(&self) -> Vec<u8> {
-                let body = Envelope { magic: $magic.to_owned(), v: VERSION, body: self };
+                let body = Envelope { magic: $magic, v: VERSION, body: self };
                 serde_json::to_vec(&body).expect("ids and numbers are JSON")
             }
 
             /// Reads an object; another magic or a newer version is an error.
             pub fn decode(object: &[u8]) -> Result<Self, Error> {
                 check(object, $magic)?;
-                let read: Envelope<Self> = serde_json::from_slice(object).map_err(malformed)?;
-                Ok(read.body)
+                serde_json::from_slice(object).map_err(malformed)
             }
         }
     };
@@ -79,6 +81,9 @@ fn check(object: &[u8], magic: &str) -> Result<(), Error> {
     struct Head {
         magic: String,
         v: u32,
+    }
+    if object.len() > MAX_LEN {
+        return Err(Error::TooLarge { what: WHAT, max: MAX_LEN });
     }
     let head: Head = serde_json::from_slice(object).map_err(malformed)?;
     if head.magic != magic {
@@ -102,6 +107,15 @@ mod tests {
             written_ns: 4,
             packs: vec![PackId([5; 16])],
         }
+    }
+
+    #[test]
+    fn a_hostile_plan_is_refused_by_its_length() {
+        let (from, to) =
+            ("\"packs\":[", format!("\"x\":[{}0],\"packs\":[", "0,".repeat(MAX_LEN / 2)));
+        let bomb = String::from_utf8(plan().encode()).expect("text").replace(from, &to);
+        let refused = Collection::decode(bomb.as_bytes());
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
     }
 
     #[test]

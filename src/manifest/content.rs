@@ -9,7 +9,9 @@ use super::Error;
 use crate::chunk::{MAX_CHUNK_LEN, put_varint, take_varint};
 use crate::ids::{ChunkId, ContentId};
 use aws_lc_rs::digest;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 use std::ops::Range;
 
 const ID_DOMAIN: &[u8] = b"hsm content v1\0";
@@ -36,6 +38,34 @@ impl From<(Option<ChunkId>, u64)> for Piece {
     fn from((chunk, len): (Option<ChunkId>, u64)) -> Self {
         Self { len, chunk }
     }
+}
+
+/// Reads a list of pieces; what no list can have ends it there, before a hostile one has
+/// filled the memory with holes.
+pub(super) fn pieces<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Piece>, D::Error> {
+    struct List;
+
+    impl<'de> Visitor<'de> for List {
+        type Value = Vec<Piece>;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a list of pieces")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Piece>, A::Error> {
+            let mut pieces: Vec<Piece> = vec![];
+            while let Some(piece) = list.next_element::<Piece>()? {
+                let after_hole = pieces.last().is_some_and(|last| last.chunk.is_none());
+                if after_hole && piece.chunk.is_none() {
+                    return Err(A::Error::custom("two holes are adjacent"));
+                }
+                pieces.push(piece);
+            }
+            Ok(pieces)
+        }
+    }
+
+    from.deserialize_seq(List)
 }
 
 /// The pieces of a file from its first byte to its last.

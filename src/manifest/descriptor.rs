@@ -121,9 +121,14 @@ impl StoreDescriptor {
     }
 
     /// The protection this store wants, from the key file if it needs one. A
-    /// missing or wrong key is refused; a needless one is not used.
+    /// missing or wrong key is refused. So is a key without a use: the descriptor is
+    /// the only object that nothing seals, and a store that is said to be plain would be
+    /// sent plain bytes and believed whatever its catalog says.
     pub fn protection(&self, key: Option<&MasterKey>) -> Result<Protection, Error> {
-        let Some(wanted) = self.key_check else { return Ok(Protection::Plain) };
+        let Some(wanted) = self.key_check else {
+            let unused = Err(Error::KeyUnused { what: "the store" });
+            return if key.is_some() { unused } else { Ok(Protection::Plain) };
+        };
         let key = key.ok_or(Error::KeyMissing { what: "the store" })?;
         let given = key.fingerprint();
         if given != wanted {
@@ -152,7 +157,7 @@ mod tests {
         let key = MasterKey::generate([7; 32]);
         let plain = descriptor(None);
         assert_eq!(StoreDescriptor::parse(&plain.encode()).expect("reads"), plain);
-        assert!(!plain.protection(Some(&key)).expect("plain").is_encrypted());
+        assert!(!plain.protection(None).expect("plain").is_encrypted());
         let secret = descriptor(Some(&key));
         assert_eq!(StoreDescriptor::parse(&secret.encode()).expect("reads"), secret);
         let protection = secret.protection(Some(&key)).expect("the key");
@@ -166,6 +171,12 @@ mod tests {
         let other = MasterKey::generate([8; 32]);
         let error = secret.protection(Some(&other)).expect_err("wrong");
         assert!(error.to_string().contains(&hex::encode(other.fingerprint())));
+    }
+
+    #[test]
+    fn a_store_that_says_it_is_plain_is_refused_where_there_is_a_key() {
+        let refused = descriptor(None).protection(Some(&MasterKey::generate([7; 32])));
+        assert!(matches!(refused, Err(Error::KeyUnused { .. })));
     }
 
     #[test]

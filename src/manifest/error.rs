@@ -36,6 +36,12 @@ pub enum Error {
     #[error("read {what}: it is not encrypted, though this store is")]
     NotEncrypted { what: &'static str },
 
+    #[error(
+        "read {what}: it says that it is not encrypted, but there is a key for it; whoever can write \
+         to a store can make it say so"
+    )]
+    KeyUnused { what: &'static str },
+
     #[error("read {what}: it needs the key with fingerprint {wanted}, this one has {given}")]
     WrongKey { what: &'static str, wanted: String, given: String },
 

@@ -21,6 +21,14 @@ use zstd::bulk::Compressor;
 /// chunks of 4 MiB, 200 TiB in chunks of 64 MiB.
 pub const MAX_PLAIN_LEN: usize = 256 << 20;
 
+/// The most memory that the records of one object may take. What hsm writes takes
+/// about twice its JSON; a list of nothing but empty strings takes twelve times. (A
+/// test is not to wait for so much of it.)
+const MAX_RECORD_BYTES: usize = if cfg!(test) { 16 << 20 } else { 768 << 20 };
+/// Of a header, and of a record that is neither a file nor a pack: these are read by way
+/// of a form that takes sixteen times a list of numbers.
+const MAX_SHORT_LINE: usize = 1 << 20;
+
 const FLAG_SEALED: u8 = 1;
 const PREAMBLE_LEN: usize = 9;
 const VERSION: u32 = 1;
@@ -97,13 +105,20 @@ impl Kind {
     ) -> Result<(H, Vec<Record>), Error> {
         let body = self.open(object, protection)?;
         let mut header = None;
-        let mut records = vec![];
+        let mut records: Vec<Record> = vec![];
+        let mut held_bytes = 0_usize;
         self.each_line(&body, |nth, line| {
             if nth == 1 {
                 header = Some(self.header(line)?);
-            } else {
-                records.push(record::parse(line).map_err(|bad| self.bad_line(nth, bad))?);
+                return Ok(());
             }
+            let record = record::parse(line, MAX_SHORT_LINE);
+            let record = record.map_err(|bad| self.bad_line(nth, bad))?;
+            held_bytes = held_bytes.saturating_add(record.held_bytes());
+            if held_bytes > MAX_RECORD_BYTES {
+                return Err(Error::TooLarge { what: self.what, max: MAX_RECORD_BYTES });
+            }
+            records.push(record);
             Ok(())
         })?;
         match header {
@@ -143,6 +158,9 @@ impl Kind {
 
     fn header<H: for<'de> Deserialize<'de>>(&self, line: &[u8]) -> Result<H, Error> {
         let no_json = |source| Error::Json { what: self.what, line: 1, source };
+        if line.len() > MAX_SHORT_LINE {
+            return Err(Error::TooLarge { what: self.what, max: MAX_SHORT_LINE });
+        }
         let probe: HeadProbe = serde_json::from_slice(line).map_err(no_json)?;
         if probe.t != self.tag {
             return Err(Error::Foreign { what: self.what });

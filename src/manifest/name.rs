@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -78,18 +78,37 @@ pub(super) mod xattrs {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Pairs, D::Error> {
-        let pairs = Vec::<(Key, String)>::deserialize(from)?;
-        let bytes = |text: &str| STANDARD.decode(text).map_err(D::Error::custom);
-        pairs
-            .into_iter()
-            .map(|(key, value)| {
+        from.deserialize_seq(List)
+    }
+
+    /// More than a file can have: the kernel lists at most 64 KiB of names
+    /// (`XATTR_LIST_MAX` of `include/uapi/linux/limits.h`).
+    const MAX_PAIRS: usize = 64 << 10;
+
+    struct List;
+
+    impl<'de> Visitor<'de> for List {
+        type Value = Pairs;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a list of attributes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Pairs, A::Error> {
+            let bytes = |text: &str| STANDARD.decode(text).map_err(A::Error::custom);
+            let mut pairs: Pairs = vec![];
+            while let Some((key, value)) = list.next_element::<(Key, String)>()? {
+                if pairs.len() == MAX_PAIRS {
+                    return Err(A::Error::custom("more attributes than a file can have"));
+                }
                 let name = match key {
                     Key::Text(text) => text.into_bytes(),
                     Key::Bytes { bytes: text } => bytes(&text)?,
                 };
-                Ok((name, bytes(&value)?))
-            })
-            .collect()
+                pairs.push((name, bytes(&value)?));
+            }
+            Ok(pairs)
+        }
     }
 }
 

@@ -7,10 +7,10 @@
 //! In the sequence of a log a later record about a path replaces an earlier
 //! one; `gone` removes the record of exactly its path.
 
-use super::content::{Content, Piece};
+use super::content::{self, Content, Piece};
 use super::copy::ProofMethod;
 use super::name::{self, Name};
-use crate::chunk::{ChunkSlot, MAX_CHUNK_LEN};
+use crate::chunk::ChunkSlot;
 use crate::ids::{ContentId, NodeId, PackId};
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +134,7 @@ pub struct FileRecord {
     /// Of a regular file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<ContentId>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "content::pieces")]
     pub pieces: Vec<Piece>,
     /// How it was cut (`chunk::Chunking`); restoring does not need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,13 +192,37 @@ impl PackRecord {
     fn fault(&self) -> Option<String> {
         let wrong = self.chunks.iter().find(|slot| {
             let end = slot.offset.checked_add(slot.stored_len.into());
-            end.is_none_or(|end| end > self.bytes) || slot.plain_len > MAX_CHUNK_LEN
+            end.is_none_or(|end| end > self.bytes) || !slot.is_possible()
         })?;
         Some(format!("pack {}: chunk {} does not fit into it", self.id, wrong.id))
     }
 }
 
 impl Record {
+    /// About the memory that it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let of_names = |a: &Name, b: &Name| a.as_bytes().len() + b.as_bytes().len();
+        let more = match self {
+            Self::Pack(pack) => {
+                size_of::<PackRecord>() + pack.chunks.capacity() * size_of::<ChunkSlot>()
+            }
+            Self::File(file) => {
+                let pair = size_of::<(Vec<u8>, Vec<u8>)>() + 2 * 16;
+                let values = file.xattrs.iter().map(|(name, value)| name.len() + value.len());
+                size_of::<FileRecord>()
+                    + of_names(&file.root, &file.path)
+                    + file.pieces.capacity() * size_of::<Piece>()
+                    + file.xattrs.capacity() * pair
+                    + values.sum::<usize>()
+            }
+            Self::Gone { root, path, .. } | Self::Expired { root, path, .. } => {
+                of_names(root, path)
+            }
+            _ => 0,
+        };
+        size_of::<Self>() + more
+    }
+
     /// What is wrong with it, if anything: asked before a record is written
     /// and after it is read.
     pub(super) fn fault(&self) -> Option<String> {
@@ -256,11 +280,17 @@ pub(super) enum BadLine {
 
 /// Reads one line. The two long kinds are read directly: serde's own way of
 /// telling variants apart would copy each of them first.
-pub(super) fn parse(line: &[u8]) -> Result<Record, BadLine> {
+///
+/// Those that are neither a file nor a pack may have `max_short` bytes.
+pub(super) fn parse(line: &[u8], max_short: usize) -> Result<Record, BadLine> {
     let tag: Tag<'_> = serde_json::from_slice(line).map_err(BadLine::Json)?;
     let record = match tag.t.as_ref() {
         "file" => serde_json::from_slice(line).map(|file| Record::File(Box::new(file))),
         "pack" => serde_json::from_slice(line).map(|pack| Record::Pack(Box::new(pack))),
+        short if line.len() > max_short => {
+            let why = format!("a record of type {short:?} has {} bytes", line.len());
+            return Err(BadLine::Record(why));
+        }
         "open" | "close" | "gone" | "expired" | "snapshot" | "sealed" | "unsnapshot" | "fence"
         | "at" => serde_json::from_slice(line),
         other => {

@@ -287,6 +287,38 @@ fn a_hostile_frame_cannot_grow_without_bound() {
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }
 
+fn bomb(line: String) -> Error {
+    let text = [head_line(), line, "\n".to_owned()].concat().into_bytes();
+    let body = zstd::bulk::compress(&text, 1).expect("memory does not fail");
+    assert!(body.len() < 1 << 20, "a bomb is small");
+    let object = [b"HSMSEG1\n\0", &body[..]].concat();
+    decode_segment(&object, &Protection::Plain).expect_err("refused")
+}
+
+/// Of each what would take many times its length in memory is refused where it begins.
+#[test]
+fn a_hostile_record_cannot_grow_without_bound() {
+    let numbers = "0,".repeat(4 << 20);
+    let error = bomb(format!(r#"{{"t":"close","session":"","x":[{numbers}0]}}"#));
+    assert!(error.to_string().contains("\"close\" has"), "{error}");
+    let file = |more: String| {
+        let place =
+            r#""root":{"text":"/r"},"path":{"text":"f"},"type":"f","mode":0,"uid":0,"gid":0"#;
+        let stat = r#""mtime_ns":0,"ctime_ns":0,"ino":0,"gen":0,"nlink":1,"size":0"#;
+        format!(r#"{{"t":"file",{place},{stat},{more}}}"#)
+    };
+    let causes = |error: &Error| match error {
+        Error::Json { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    let error = bomb(file(format!(r#""pieces":[{}[null,1]]"#, "[null,1],".repeat(1 << 20))));
+    assert!(causes(&error).contains("adjacent"), "{error:?}");
+    let error = bomb(file(format!(r#""xattrs":[{}["",""]]"#, r#"["",""],"#.repeat(1 << 20))));
+    assert!(causes(&error).contains("more attributes"), "{error:?}");
+    let error = bomb("{\"t\":\"close\",\"session\":\"\"}\n".repeat(1 << 18) + "{}");
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+}
+
 #[test]
 fn a_chain_notices_every_wrong_link() {
     let mut chain = Chain::new(STORE, NODE);

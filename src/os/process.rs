@@ -14,6 +14,22 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The effective user.
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// From here on nothing of this process's memory, in which there may be keys and other
+/// people's files, is written to a core file or handed to a program that collects
+/// them, and no other process of the same user can look into it (`PR_SET_DUMPABLE` of
+/// prctl(2)).
+pub fn keep_memory_private() -> io::Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, none)?;
+    let private = rustix::process::DumpableBehavior::NotDumpable;
+    Ok(rustix::process::set_dumpable_behavior(private)?)
+}
+
 /// Whether `trusted.*` attributes may be read and written (xattr(7)):
 /// `CAP_SYS_ADMIN` is effective, and in the machine's own user namespace; the
 /// root of a rootless container has it only in its own, where the kernel hides
@@ -84,17 +100,6 @@ pub fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Gives the terminal's default back to a process that Rust started with
-/// `SIGPIPE` ignored. `hsm` does not use it in normal runs: a write to a closed
-/// pipe then comes as an error, and the command line ends quietly.
-pub fn default_sigpipe() -> io::Result<()> {
-    // SAFETY: SIG_DFL is a valid disposition and runs no code of ours.
-    match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) } {
-        libc::SIG_ERR => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +110,19 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         let allowed = crate::os::xattrs::set(file.as_file(), "trusted.hsm-test", b"x").is_ok();
         assert_eq!(can_use_trusted_xattrs(), allowed);
+    }
+
+    /// In a process of its own: there is no way back.
+    #[test]
+    fn memory_is_kept_private() {
+        let child = crate::os::child::in_child(&[], || {
+            let done = keep_memory_private().is_ok();
+            let core = rustix::process::getrlimit(Resource::Core);
+            let dumped = rustix::process::dumpable_behavior();
+            let is_private = matches!(dumped, Ok(rustix::process::DumpableBehavior::NotDumpable));
+            i32::from(!(done && is_private && core.current == Some(0)))
+        });
+        assert_eq!(child.wait().expect("wait"), crate::os::child::ExitKind::Code(0));
     }
 
     #[test]

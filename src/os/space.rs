@@ -29,6 +29,11 @@ impl FreeSpace {
         Ok(Self::from_blocks(fs.f_frsize, fs.f_blocks, fs.f_bfree, fs.f_bavail))
     }
 
+    /// What counts as used up, of `usable_bytes`.
+    pub fn used_bytes(&self) -> u64 {
+        self.usable_bytes - self.available_bytes
+    }
+
     fn from_blocks(block_bytes: u64, total: u64, free: u64, available: u64) -> Self {
         let used = total.saturating_sub(free);
         let counted = used.saturating_add(available);

@@ -192,6 +192,12 @@ fn passage_to(path: &Path, visible: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     Ok(Some(rustix::fs::openat(&*passage, ".", flags, Mode::empty())?))
 }
 
+/// Why an open failed: somebody else has a lease on the file, such as `smbd` with
+/// `kernel oplocks`. To have asked breaks it, so that later it can be opened.
+pub fn is_leased(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
 /// Nothing is at the path any more, or something else is above it: the file was
 /// deleted, or it or a directory was renamed.
 pub fn is_gone(error: &io::Error) -> bool {

@@ -26,11 +26,6 @@ impl RuleOutcome<'_> {
     pub fn matched(&self) -> bool {
         self.misses.is_empty()
     }
-
-    /// The first failed test.
-    pub fn first_miss(&self) -> Option<&Miss> {
-        self.misses.first()
-    }
 }
 
 /// A failed test: `idle 12 days, wants 90 days`.

@@ -84,6 +84,10 @@ impl FileState {
         Self::Recalling,
     ];
 
+    /// Those in which some of the file's bytes may be in the store only.
+    pub const NOT_ALL_HERE: [Self; 4] =
+        [Self::Stub, Self::Stubbing, Self::Recalling, Self::Damaged];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Resident => "resident",

@@ -16,6 +16,7 @@ mod condition;
 mod explain;
 mod facts;
 mod globs;
+mod hindrance;
 mod limits;
 mod load;
 mod predicates;
@@ -27,13 +28,20 @@ pub use crate::document::Problem as PolicyError;
 pub use explain::{Miss, RuleOutcome};
 pub use facts::{Action, Facts, FileState, Pin, UnknownState};
 pub use globs::{BadGlob, PathGlobs, PathGlobsBuilder, Reach, Style};
+pub use hindrance::Hindrance;
 pub use limits::{Defaults, ErrorBudget, Limits, Order, Rank, Watermark, rank};
 pub use predicates::Names;
 pub use retention::{Retention, RetentionRule};
 pub use rule::{Chunking, Rule};
 pub use weight::{BadWeight, Weight};
 
-use condition::{Ages, Condition, Context};
+use condition::{Age, Ages, Condition, Context};
+
+/// How long a file was neither read, written nor recalled, in nanoseconds: what
+/// `idle` is compared with.
+pub fn idle_ns(facts: &Facts<'_>, now_ns: i64) -> i64 {
+    Age::Idle.of(facts, now_ns).expect("a file has times, read or not")
+}
 
 /// The compiled policy of a server: rules, classes and knobs of all its files.
 #[derive(Debug, Clone, Default)]
@@ -141,6 +149,16 @@ impl PolicySet {
             |condition: &Condition| condition.holds(&context, &self.class_conditions, Ages::Bind);
         let named = self.class_names.iter().zip(&self.class_conditions);
         named.filter(|(_, condition)| holds(condition)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The same by their numbers, which are places in [`Self::class_names`].
+    pub fn class_numbers(&self, facts: &Facts<'_>, now_ns: i64) -> Vec<usize> {
+        let context = Context::new(facts, now_ns);
+        let holds = |index: &usize| {
+            let condition = &self.class_conditions[*index];
+            condition.holds(&context, &self.class_conditions, Ages::Bind)
+        };
+        (0..self.class_conditions.len()).filter(holds).collect()
     }
 
     pub fn rules(&self) -> &[Rule] {

@@ -15,10 +15,9 @@ use crate::os::{RelPath, file_ident, xattrs};
 use crate::policy::FileState;
 use crate::state::{EntryRow, ManagedRow, RebuiltFile, RootId};
 use crate::stub::{self, Glance, Marker, MarkerSpace, Placement};
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// Names that are looked at before what was found is written down.
@@ -436,10 +435,8 @@ fn is_described(record: &FileRecord, stat: &Stat, fd: &OwnedFd) -> bool {
 
 /// In any order; our own are no part of a record.
 fn has_attributes(fd: &OwnedFd, recorded: &[(Vec<u8>, Vec<u8>)]) -> io::Result<bool> {
-    let mut found = xattrs::list_path_fd(fd)?;
-    found.retain(|(name, _)| !xattrs::is_own(name));
-    let same = |(name, value): &(OsString, Vec<u8>)| {
-        recorded.iter().any(|(of, is)| of == name.as_bytes() && is == value)
-    };
-    Ok(found.len() == recorded.len() && found.iter().all(same))
+    let found = xattrs::list_path_fd(fd)?.into_iter().filter(|(name, _)| !xattrs::is_own(name));
+    let mut found: Vec<_> = found.map(|(name, value)| (name.into_vec(), value)).collect();
+    stub::leave_out(fd, MarkerSpace::for_this_process(), &mut found);
+    Ok(found.len() == recorded.len() && found.iter().all(|pair| recorded.contains(pair)))
 }

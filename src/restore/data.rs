@@ -4,7 +4,7 @@
 //! attributes, mode, times -> name. A batch shares its requests to the store and its
 //! flush; what fails has no name and is gone.
 
-use super::make::{Entry, name, set_size};
+use super::make::{Entry, attributes, name, set_size};
 use super::{Error, FileError, Run};
 use crate::fault;
 use crate::manifest::Content;
@@ -79,7 +79,7 @@ impl Run<'_, '_> {
         self.flush_data(&whole)?;
         fault::point("restore.data-durable");
         for Begun { entry, content, mut file, .. } in whole {
-            match name(&mut file, &entry) {
+            match name(&mut file, &entry, &attributes(entry.record())) {
                 Ok(refusals) => {
                     self.refusals.add(&self.target.full(&entry.path), refusals);
                     self.stats.files += 1;

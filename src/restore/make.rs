@@ -8,6 +8,7 @@
 
 use super::FileError;
 use crate::catalog::Version;
+use crate::config::OfflineBit;
 use crate::fault;
 use crate::ids::{ContentId, FileIdent};
 use crate::manifest::FileRecord;
@@ -33,6 +34,7 @@ pub struct Entry {
 pub struct Marking {
     pub space: MarkerSpace,
     pub store_tag: [u8; 4],
+    pub offline: OfflineBit,
     /// Whether their last change is asked for.
     pub recorded: bool,
 }
@@ -117,11 +119,17 @@ fn file(
     disks.note(stat.dev, file.file()).map_err(FileError::Make)?;
     set_size(file.file(), record.size_bytes)?;
     fault::point("restore.sized");
+    let mut shown = None;
     let marked = match marking.zip(record.content).filter(|_| has_data(record)) {
-        Some((marking, content)) => Some((marking, mark(&file, &stat, record, marking, content)?)),
+        Some((marking, content)) => {
+            shown = stub::shown(&record.xattrs, marking.offline);
+            let offline = shown.is_some();
+            Some((marking, mark(&file, &stat, record, marking, content, offline)?))
+        }
         None => None,
     };
-    let refusals = name(&mut file, entry)?;
+    let xattrs = shown.as_deref().unwrap_or(&record.xattrs);
+    let refusals = name(&mut file, entry, &Attributes { xattrs, ..attributes(record) })?;
     let Some((_, ident)) = marked.filter(|(marking, _)| marking.recorded) else {
         return Ok(Made { refusals, stub: None });
     };
@@ -136,11 +144,12 @@ fn mark(
     record: &FileRecord,
     marking: &Marking,
     content: ContentId,
+    offline: bool,
 ) -> Result<FileIdent, FileError> {
     let generation = generation(file.file()).map_err(FileError::Identity)?;
     let ident = FileIdent { ino: stat.ino, generation };
     let (size_bytes, store_tag) = (record.size_bytes, marking.store_tag);
-    let marker = Marker { content, size_bytes, ident, store_tag, filling: false };
+    let marker = Marker { content, size_bytes, ident, store_tag, filling: false, offline };
     stub::set_marker(file.file(), marking.space, &marker).map_err(FileError::Mark)?;
     fault::point("restore.marked");
     Ok(ident)
@@ -157,8 +166,12 @@ pub fn set_size(file: &File, size_bytes: u64) -> Result<(), FileError> {
 }
 
 /// Describes a file whose data is there, and gives it its name.
-pub fn name(file: &mut Unnamed, entry: &Entry) -> Result<Vec<Refusal>, FileError> {
-    let refusals = file.set(&attributes(entry.record())).map_err(FileError::Make)?;
+pub fn name(
+    file: &mut Unnamed,
+    entry: &Entry,
+    wanted: &Attributes<'_>,
+) -> Result<Vec<Refusal>, FileError> {
+    let refusals = file.set(wanted).map_err(FileError::Make)?;
     fault::point("restore.described");
     let placed = match &entry.over {
         None => file.link(),

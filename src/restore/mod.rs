@@ -425,6 +425,7 @@ impl<'r, 's> Run<'r, 's> {
         let marking = Marking {
             space: MarkerSpace::for_this_process(),
             store_tag: self.site.store_id.tag(),
+            offline: self.site.offline,
             recorded: !self.options.managed.is_empty(),
         };
         let marking = (self.options.mode == Mode::Stubs).then_some(&marking);

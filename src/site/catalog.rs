@@ -6,7 +6,7 @@
 //! rewritten elsewhere is found under its new name.
 
 use super::{Site, logs};
-use crate::catalog::CatalogDb;
+use crate::catalog::{CatalogDb, Readers};
 use crate::chunk::ChunkSlot;
 use crate::ids::{ChunkId, ContentId, FileIdent, PackId};
 use crate::manifest::Content;
@@ -36,6 +36,18 @@ impl Catalog {
         ident: FileIdent,
     ) -> Result<bool, Error> {
         Ok(self.db(site)?.was_uploaded(id, ident)?)
+    }
+
+    /// Some file that had this content could be read by whoever can read a file of
+    /// `readers`.
+    pub fn may_be_read(
+        &mut self,
+        site: &Site<'_>,
+        id: ContentId,
+        readers: Readers,
+    ) -> Result<bool, Error> {
+        let originals = self.db(site)?.readers_of(id)?;
+        Ok(originals.iter().any(|original| original.include(readers)))
     }
 
     /// Where a chunk is, in none of the packs of `except`.

@@ -41,6 +41,7 @@ pub use walk::{Order, Walk};
 
 use crate::chunk::Protection;
 use crate::clock::Clock;
+use crate::config::OfflineBit;
 use crate::errand::Errand;
 use crate::ids::{NodeId, PackId, StoreId};
 use crate::manifest::keys;
@@ -71,6 +72,8 @@ pub struct Site<'a> {
     pub memory_bytes: u64,
     /// Packs being sent, or ranges being fetched, at the same time.
     pub connections: usize,
+    /// Which stubs are shown to Windows clients as offline.
+    pub offline: OfflineBit,
     /// How others are kept off an inode.
     pub custody: &'a dyn Custody,
     /// The guard that does the work on inodes, where one watches the roots and

@@ -57,6 +57,7 @@ impl Place {
             workers: 1,
             memory_bytes: 1,
             connections: 1,
+            offline: Default::default(),
             custody: &Leases,
             guard: None,
         })

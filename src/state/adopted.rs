@@ -4,6 +4,7 @@
 use super::contents;
 use super::dirs::DirIds;
 use super::error::{During, Result};
+use super::events::{Notes, what};
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::signed;
@@ -45,14 +46,17 @@ impl StateDb {
         stubs: &[RestoredStub],
         now_ns: i64,
     ) -> Result<()> {
+        let actor = self.actor.name.clone();
         self.write("recording restored stubs", |tx| {
             let mut dirs = DirIds::new(root);
+            let mut notes = Notes::new(tx, root, &actor, now_ns)?;
             for RestoredStub { stub, content, chunking } in stubs {
                 let dir = dirs.of_file(tx, &stub.path)?;
                 contents::add(tx, stub.content, content, chunking)?;
-                manage(tx, root, dir, stub, now_ns)?;
+                manage(tx, root, dir, stub, &actor, now_ns)?;
+                notes.note(stub.ident, what::RESTORED, None)?;
             }
-            Ok(())
+            notes.end()
         })
     }
 
@@ -60,18 +64,29 @@ impl StateDb {
     /// changed, where the last scan did not see this inode at its path. What was
     /// known of the inode before is gone.
     pub fn adopt_stub(&mut self, root: RootId, stub: &AdoptedStub, now_ns: i64) -> Result<bool> {
+        let actor = self.actor.name.clone();
         self.write(ADOPTING, |tx| {
             let Some(dir) = dir_of(tx, root, stub)? else { return Ok(false) };
-            manage(tx, root, dir, stub, now_ns)?;
+            manage(tx, root, dir, stub, &actor, now_ns)?;
+            let mut notes = Notes::new(tx, root, &actor, now_ns)?;
+            notes.note(stub.ident, what::ADOPTED, None)?;
+            notes.end()?;
             Ok(true)
         })
     }
 }
 
 /// From now on the inode is this stub; what was known of it before is gone.
-fn manage(tx: &Connection, root: RootId, dir: i64, stub: &AdoptedStub, now_ns: i64) -> Result<()> {
+fn manage(
+    tx: &Connection,
+    root: RootId,
+    dir: i64,
+    stub: &AdoptedStub,
+    actor: &str,
+    now_ns: i64,
+) -> Result<()> {
     let ino = stub.ident.ino as i64;
-    super::gone::bury_one(tx, root, stub.ident.ino, now_ns)?;
+    super::gone::bury_one(tx, root, stub.ident.ino, actor, now_ns)?;
     tx.prepare_cached("DELETE FROM file WHERE root_id = ?1 AND ino = ?2")
         .and_then(|mut delete| delete.execute((root.0, ino)))
         .during(ADOPTING)?;

@@ -185,11 +185,4 @@ impl StateDb {
             .query_row("SELECT EXISTS (SELECT 1 FROM condemned)", [], |row| row.get(0))
             .during("looking for condemned packs")
     }
-
-    pub fn is_condemned(&self, pack: PackId) -> Result<bool> {
-        self.conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM condemned WHERE pack_id = ?1)")
-            .and_then(|mut select| select.query_row([pack.as_bytes()], |row| row.get(0)))
-            .during("looking up a condemned pack")
-    }
 }

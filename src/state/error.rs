@@ -15,6 +15,8 @@ pub enum Error {
     Missing { path: PathBuf },
     #[error("cannot create the state database {}: it exists already", path.display())]
     Exists { path: PathBuf },
+    #[error("cannot create the state database {}", path.display())]
+    Create { path: PathBuf, source: std::io::Error },
     #[error("cannot open the state database {}", path.display())]
     Open { path: PathBuf, source: rusqlite::Error },
     #[error(

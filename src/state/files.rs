@@ -167,18 +167,6 @@ impl StateDb {
             .during(OPERATION)
     }
 
-    /// The managed files of every root that have this content. Reads every
-    /// managed file: for many contents go through [`StateDb::for_each_managed`]
-    /// once.
-    pub fn files_with_content(&self, content: ContentId) -> Result<Vec<ManagedRow>> {
-        let mut found = Vec::new();
-        for root in self.roots()? {
-            let rest = "f JOIN dir fd ON fd.id = f.dir_id WHERE f.root_id = ?1 AND f.content = ?2";
-            found.extend(self.managed(root.id, rest, (root.id.0, content.as_bytes()))?);
-        }
-        Ok(found)
-    }
-
     /// The path of the managed file with this inode number.
     pub(super) fn managed_path(&self, root: RootId, ino: u64) -> Result<Option<RelPath>> {
         let rest = "f JOIN dir fd ON fd.id = f.dir_id WHERE f.root_id = ?1 AND f.ino = ?2";

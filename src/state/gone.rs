@@ -6,6 +6,7 @@
 //! directories only those leave a row that the catalog has.
 
 use super::error::{During, Result};
+use super::events::{note_where, what};
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::{Columns, rel_path};
@@ -138,24 +139,32 @@ fn bury(conn: &Connection, moved: u8, rest: &str, params: impl Params) -> Result
 
 /// The old paths of files that a scan found at new ones, where the catalog has
 /// the old path.
-pub fn bury_moved(conn: &Connection, root: RootId, now_ns: i64) -> Result<()> {
-    let rest = "FROM temp.moved m CROSS JOIN file f ON f.root_id = ?1 AND f.ino = m.ino
-         JOIN dir d ON d.id = f.dir_id WHERE f.segment_seq IS NOT NULL";
-    bury(conn, 1, rest, (root.0, now_ns))
+pub fn bury_moved(conn: &Connection, root: RootId, actor: &str, now_ns: i64) -> Result<()> {
+    let moved = "FROM temp.moved m CROSS JOIN file f ON f.root_id = ?1 AND f.ino = m.ino
+         JOIN dir d ON d.id = f.dir_id";
+    let rest = format!("{moved} WHERE f.segment_seq IS NOT NULL");
+    bury(conn, 1, &rest, (root.0, now_ns))?;
+    note_where(conn, root, actor, now_ns, what::MOVED, moved, None)
 }
 
 /// Files that a complete scan found nowhere, where they have a copy.
-pub fn bury_adrift(conn: &Connection, root: RootId, now_ns: i64) -> Result<()> {
+pub fn bury_adrift(conn: &Connection, root: RootId, actor: &str, now_ns: i64) -> Result<()> {
     let rest = "FROM temp.adrift a CROSS JOIN file f ON f.root_id = ?1 AND f.ino = a.ino
          JOIN dir d ON d.id = f.dir_id WHERE f.content IS NOT NULL";
-    bury(conn, 0, rest, (root.0, now_ns))
+    bury(conn, 0, rest, (root.0, now_ns))?;
+    note_where(conn, root, actor, now_ns, what::GONE, rest, None)
 }
 
 /// The former owner of an inode number, if it has a copy.
-pub fn bury_one(conn: &Connection, root: RootId, ino: u64, now_ns: i64) -> Result<()> {
-    let rest = "FROM file f JOIN dir d ON d.id = f.dir_id
-         WHERE f.root_id = ?1 AND f.ino = ?3 AND f.content IS NOT NULL";
-    bury(conn, 0, rest, (root.0, now_ns, ino as i64))
+pub fn bury_one(conn: &Connection, root: RootId, ino: u64, actor: &str, now_ns: i64) -> Result<()> {
+    let rest = |ino: &str| {
+        format!(
+            "FROM file f JOIN dir d ON d.id = f.dir_id
+             WHERE f.root_id = ?1 AND f.ino = {ino} AND f.content IS NOT NULL"
+        )
+    };
+    bury(conn, 0, &rest("?3"), (root.0, now_ns, ino as i64))?;
+    note_where(conn, root, actor, now_ns, what::GONE, &rest("?5"), Some(ino))
 }
 
 /// Names that vanished of files with several, which may live on under another;

@@ -14,8 +14,12 @@ use std::path::Path;
 const APPLICATION_ID: i64 = 0x6873_6d53;
 
 /// The SQL that leads from version `index` to `index + 1`.
-const STEPS: &[&str] =
-    &[include_str!("schema_v1.sql"), include_str!("schema_v2.sql"), include_str!("schema_v3.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema_v1.sql"),
+    include_str!("schema_v2.sql"),
+    include_str!("schema_v3.sql"),
+    include_str!("schema_v4.sql"),
+];
 
 /// The version this program writes.
 pub fn known() -> i64 {

@@ -7,9 +7,11 @@
 //! [`Error::Busy`].
 
 use super::error::{During, Error, Result};
+use super::events::Actor;
 use super::migrations;
 use crate::fault;
 use crate::ids::{NodeId, StoreId};
+use crate::os::private;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::Path;
@@ -39,6 +41,7 @@ pub struct StateDb {
     /// The last entry of the recall log when this process last recorded an
     /// intent: see [`super::transitions`].
     pub(super) recalls_at_intent: i64,
+    pub(super) actor: Actor,
 }
 
 impl StateDb {
@@ -50,8 +53,9 @@ impl StateDb {
         if path.try_exists().unwrap_or(true) {
             return Err(Error::Exists { path: path.to_owned() });
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let mut conn = connect(path, flags)?;
+        private::create_file(path)
+            .map_err(|source| Error::Create { path: path.to_owned(), source })?;
+        let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let operation = "creating it";
         conn.pragma_update(None, "page_size", PAGE_SIZE_BYTES).during(operation)?;
         conn.pragma_update(None, "journal_mode", "WAL").during(operation)?;
@@ -63,7 +67,7 @@ impl StateDb {
         )
         .during(operation)?;
         conn.pragma_update(None, "wal_checkpoint", "TRUNCATE").during(operation)?;
-        Ok(Self { conn, store, node, recalls_at_intent: NO_INTENT })
+        Ok(Self::over(conn, store, node))
     }
 
     /// Opens an existing DB for reading and writing and brings an older schema
@@ -91,6 +95,10 @@ impl StateDb {
         opened().map_err(|error| error.located(path))
     }
 
+    fn over(conn: Connection, store: StoreId, node: NodeId) -> Self {
+        Self { conn, store, node, recalls_at_intent: NO_INTENT, actor: Actor::default() }
+    }
+
     fn from_connection(conn: Connection) -> Result<Self> {
         let (store, node): (Vec<u8>, Vec<u8>) = conn
             .query_row("SELECT store_id, node_id FROM meta", [], |row| {
@@ -99,7 +107,7 @@ impl StateDb {
             .during("reading whose it is")?;
         let store = StoreId::from_slice(&store).ok_or_else(|| Error::bad_value("store", &store))?;
         let node = NodeId::from_slice(&node).ok_or_else(|| Error::bad_value("node", &node))?;
-        Ok(Self { conn, store, node, recalls_at_intent: NO_INTENT })
+        Ok(Self::over(conn, store, node))
     }
 
     /// Reads the whole file and its structure (`PRAGMA quick_check`); minutes

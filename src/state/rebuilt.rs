@@ -7,11 +7,13 @@ use super::collections::OPEN_SESSION;
 use super::contents;
 use super::dirs::DirIds;
 use super::error::{During, Result};
+use super::events;
 use super::open::StateDb;
 use super::packs::{self, PackStatus};
 use super::recalls;
 use super::roots::RootId;
 use super::rows::signed;
+use super::runs::RunRow;
 use super::segments::{CATALOGUED_DIR, CATALOGUED_SPECIAL, each};
 use crate::chunk::ChunkSlot;
 use crate::ids::{ContentId, FileIdent, NodeId, PackId};
@@ -214,7 +216,8 @@ impl StateDb {
     }
 
     /// Takes what no store and no stub has from the DB before: pins, the log of
-    /// recalls, the journal of runs. Roots are matched by their paths.
+    /// recalls, what happened to each file, the journal of runs. Roots are matched by
+    /// their paths.
     pub fn take_over(&mut self, old: &StateDb, now_ns: i64) -> Result<()> {
         let (before, now) = (old.roots()?, self.roots()?);
         let mut moved = vec![];
@@ -225,14 +228,19 @@ impl StateDb {
                 self.set_pin(is.id, &path, pin, now_ns)?;
             }
         }
+        let root_now = |was: Option<RootId>| {
+            moved.iter().find(|(before, _)| Some(*before) == was).map(|(_, is)| *is)
+        };
         for run in old.recent_runs(usize::MAX >> 1)?.iter().rev() {
-            self.record_run(run)?;
+            self.record_run(&RunRow { root: root_now(run.root), ..run.clone() })?;
         }
         let log = old.recent_recalls(usize::MAX >> 1)?;
         self.write(REBUILDING, |tx| {
             for entry in log.iter().rev() {
-                let root = moved.iter().find(|(was, _)| Some(*was) == entry.root);
-                recalls::enter(tx, entry, root.map(|(_, is)| *is))?;
+                recalls::enter(tx, entry, root_now(entry.root))?;
+            }
+            for (was, is) in &moved {
+                events::enter(tx, *is, &old.events_of(*was, &|_| true)?)?;
             }
             Ok(())
         })

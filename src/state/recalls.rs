@@ -11,13 +11,13 @@
 //! scan finds a whole file and has it uploaded again, which moves no data.
 
 use super::error::{During, Result};
-use super::files::ManagedRow;
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::{Columns, rel_path, signed};
 use crate::ids::FileIdent;
 use crate::os::RelPath;
 use rusqlite::{Connection, OptionalExtension};
+use std::ops::ControlFlow;
 
 /// The outcome of a recall that succeeded.
 pub const RECALLED: &str = "recalled";
@@ -64,6 +64,13 @@ pub struct RecallLogRow {
     pub outcome: String,
 }
 
+impl RecallLogRow {
+    /// Else the program was denied.
+    pub fn is_recalled(&self) -> bool {
+        self.outcome == RECALLED
+    }
+}
+
 /// A program with what it caused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recaller {
@@ -107,30 +114,59 @@ impl StateDb {
 
     /// The latest recalls, newest first.
     pub fn recent_recalls(&self, limit: usize) -> Result<Vec<RecallLogRow>> {
-        if !self.has_log()? {
-            return Ok(Vec::new());
-        }
+        let mut found = Vec::new();
+        self.for_each_recall(i64::MIN, &mut |recall| {
+            if found.len() == limit {
+                return ControlFlow::Break(());
+            }
+            found.push(recall);
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// Visits the recalls since then, newest first.
+    pub fn for_each_recall(
+        &self,
+        since_ns: i64,
+        visit: &mut dyn FnMut(RecallLogRow) -> ControlFlow<()>,
+    ) -> Result<()> {
         let mut select = self
             .conn
             .prepare_cached(
                 "SELECT at_ns, ino, generation, root_id, path, bytes, latency_ms, pid, uid, exe,
-                 cgroup, outcome FROM recall ORDER BY id DESC LIMIT ?1",
+                 cgroup, outcome FROM recall WHERE at_ns >= ?1 ORDER BY id DESC",
             )
             .during(READING)?;
-        let mut rows = select.query([limit as i64]).during(READING)?;
-        let mut found = Vec::new();
+        let mut rows = select.query([since_ns]).during(READING)?;
         while let Some(row) = rows.next().during(READING)? {
-            found.push(read(&mut Columns::new(row, 0, READING))?);
+            if visit(read(&mut Columns::new(row, 0, READING))?).is_break() {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    /// The recalls of these files of a root, oldest first.
+    pub(super) fn recalls_of(
+        &self,
+        root: RootId,
+        wanted: &dyn Fn(FileIdent) -> bool,
+    ) -> Result<Vec<RecallLogRow>> {
+        let mut found = Vec::new();
+        self.for_each_recall(i64::MIN, &mut |recall| {
+            if recall.root == Some(root) && wanted(recall.ident) {
+                found.push(recall);
+            }
+            ControlFlow::Continue(())
+        })?;
+        found.reverse();
         Ok(found)
     }
 
     /// Who had most recalled since then, by bytes; who was only refused comes
     /// last.
     pub fn top_recallers(&self, since_ns: i64, limit: usize) -> Result<Vec<Recaller>> {
-        if !self.has_log()? {
-            return Ok(Vec::new());
-        }
         let mut select = self
             .conn
             .prepare_cached(
@@ -154,26 +190,6 @@ impl StateDb {
             });
         }
         Ok(found)
-    }
-
-    /// The managed file with this inode, in whichever of these roots it is.
-    pub fn managed_anywhere(
-        &self,
-        roots: &[RootId],
-        ident: FileIdent,
-    ) -> Result<Option<ManagedRow>> {
-        for root in roots {
-            if let Some(row) = self.managed_by_ident(*root, ident)? {
-                return Ok(Some(row));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A DB of version 1 that is only read has no log yet.
-    fn has_log(&self) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'recall')";
-        self.conn.query_row(sql, [], |row| row.get(0)).during(READING)
     }
 }
 

@@ -74,6 +74,9 @@ impl StateDb {
                 [root.0],
             )
             .during(operation)?;
+            tx.execute("DELETE FROM event WHERE root_id = ?1", [root.0]).during(operation)?;
+            tx.execute("UPDATE run SET root_id = NULL WHERE root_id = ?1", [root.0])
+                .during(operation)?;
             tx.execute("DELETE FROM root WHERE id = ?1", [root.0]).during(operation)?;
             Ok(())
         })

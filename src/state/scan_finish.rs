@@ -139,7 +139,7 @@ impl ScanWriter<'_> {
             [self.root.0],
         )?;
         self.changes.moved += found;
-        gone::bury_moved(self.conn, self.root, now_ns)?;
+        gone::bury_moved(self.conn, self.root, &self.actor, now_ns)?;
         self.run(
             "UPDATE file SET segment_seq = NULL, (dir_id, name) =
              (SELECT m.dir_id, m.name FROM temp.moved m WHERE m.ino = file.ino)
@@ -176,7 +176,7 @@ impl ScanWriter<'_> {
     /// What is still adrift has no name: it leaves the managed files. Those that
     /// have a copy are remembered with it.
     fn bury(&mut self, now_ns: i64) -> Result<()> {
-        gone::bury_adrift(self.conn, self.root, now_ns)?;
+        gone::bury_adrift(self.conn, self.root, &self.actor, now_ns)?;
         self.changes.gone += self.run(
             "DELETE FROM file WHERE root_id = ?1 AND ino IN (SELECT ino FROM temp.adrift)",
             [self.root.0],

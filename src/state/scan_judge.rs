@@ -10,6 +10,7 @@
 //! damaged files are left alone.
 
 use super::error::{During, Result};
+use super::events::{Notes, note_where, what};
 use super::rows::Columns;
 use super::scan_writer::{NameRange, OPERATION, ScanWriter, SeenEntry};
 use crate::ids::FileIdent;
@@ -20,7 +21,7 @@ use crate::policy::FileState;
 #[derive(Default)]
 pub struct Judged {
     adrift: Vec<u64>,
-    dirty: Vec<u64>,
+    dirty: Vec<FileIdent>,
     suspects: Vec<FileIdent>,
 }
 
@@ -32,7 +33,7 @@ impl Judged {
     /// Its size or times are not what was recorded.
     pub fn changed(&mut self, ident: FileIdent, state: FileState) {
         match state {
-            FileState::Uploaded => self.dirty.push(ident.ino),
+            FileState::Uploaded => self.dirty.push(ident),
             FileState::Stub => self.suspects.push(ident),
             _ => {}
         }
@@ -62,11 +63,13 @@ impl ScanWriter<'_> {
                 .and_then(|mut insert| insert.execute([ino as i64]))
                 .during(OPERATION)?;
         }
-        for ino in judged.dirty {
+        let mut notes = Notes::new(self.conn, self.root, &self.actor, self.started_ns)?;
+        for ident in judged.dirty {
             self.conn
                 .prepare_cached("UPDATE file SET state = 'dirty' WHERE root_id = ?1 AND ino = ?2")
-                .and_then(|mut update| update.execute((self.root.0, ino as i64)))
+                .and_then(|mut update| update.execute((self.root.0, ident.ino as i64)))
                 .during(OPERATION)?;
+            notes.note(ident, what::DIRTY, None)?;
             self.changes.dirty += 1;
             self.pending_rows += 1;
         }
@@ -134,6 +137,11 @@ impl ScanWriter<'_> {
                 .prepare_cached("UPDATE gone SET moved = 1 WHERE root_id = ?1 AND ino = ?2")
                 .and_then(|mut update| update.execute((self.root.0, entry.stat.ino as i64)))
                 .during(OPERATION)?;
+            let (ino, at_ns) = (Some(entry.stat.ino), self.started_ns);
+            let rest = "FROM file f JOIN dir d ON d.id = f.dir_id
+                 WHERE f.root_id = ?1 AND f.ino = ?5";
+            let found = what::FOUND_AGAIN;
+            note_where(self.conn, self.root, &self.actor, at_ns, found, rest, ino)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 use super::bitmap::IdSet;
 use super::digest;
 use super::error::{During, Error, Result};
+use super::events;
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::signed;
@@ -99,7 +100,8 @@ pub struct ScanWriter<'db> {
     pub(super) root: RootId,
     pub(super) under: RelPath,
     pub(super) scan: i64,
-    started_ns: i64,
+    pub(super) started_ns: i64,
+    pub(super) actor: String,
     /// Whether anything is managed here: else no inode needs looking up.
     pub(super) has_files: bool,
     pub(super) has_gone: bool,
@@ -132,6 +134,7 @@ impl StateDb {
             under: under.cloned().unwrap_or_else(RelPath::root),
             scan: 0,
             started_ns: now_ns,
+            actor: self.actor.name.clone(),
             has_files: false,
             has_gone: false,
             visited: IdSet::default(),
@@ -280,6 +283,7 @@ impl ScanWriter<'_> {
 
     fn end(mut self, complete: bool, verdict: u8, now_ns: i64) -> Result<ScanChanges> {
         self.conclude(complete, now_ns)?;
+        events::trim(self.conn)?;
         let whole = self.under.as_bytes().is_empty();
         self.conn
             .execute(

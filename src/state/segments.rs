@@ -8,6 +8,7 @@
 
 use super::contents;
 use super::error::{During, Error, Result};
+use super::events::{Notes, what};
 use super::files::wrong_state;
 use super::open::StateDb;
 use super::roots::RootId;
@@ -78,11 +79,15 @@ impl StateDb {
         segment: &SegmentCommit<'_>,
         now_ns: i64,
     ) -> Result<()> {
+        let actor = self.actor.name.clone();
         self.write(COMMITTING, |tx| {
             append(tx, segment.seq, segment.hash, now_ns)?;
+            let mut notes = Notes::new(tx, root, &actor, now_ns)?;
             for file in segment.files {
                 upload(tx, root, segment.seq, file, now_ns)?;
+                notes.note(file.ident, what::UPLOADED, file.rule.as_deref())?;
             }
+            notes.end()?;
             name_packs(tx, segment.seq, segment.packs)?;
             let seq = signed(segment.seq);
             each(tx, RECATALOGUED, segment.recatalogued, |ident| {

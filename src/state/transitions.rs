@@ -18,6 +18,7 @@
 //! [`StateDb`] works on one batch at a time.
 
 use super::error::{During, Error, Result};
+use super::events::{Actor, Notes, what};
 use super::files::wrong_state;
 use super::open::StateDb;
 use super::recalls;
@@ -44,8 +45,13 @@ impl StateDb {
     ) -> Result<Vec<FileIdent>> {
         let set = "state = 'stub', former_state = NULL, reason = NULL,
              ctime_ns = ?5, stubbed_ns = ?6";
-        let way = Way { operation: "recording stubs", root, from: FileState::Stubbing, set };
-        self.leave(&way, files.iter().map(|(ident, ctime_ns)| (*ident, [*ctime_ns, now_ns])))
+        let what = Some(what::STUBBED);
+        let way = Way { operation: "recording stubs", root, from: FileState::Stubbing, set, what };
+        self.leave(
+            &way,
+            now_ns,
+            files.iter().map(|(ident, ctime_ns)| (*ident, [*ctime_ns, now_ns])),
+        )
     }
 
     /// Nothing was freed: the files are `uploaded` as before. Returns the files
@@ -71,8 +77,10 @@ impl StateDb {
     ) -> Result<Vec<FileIdent>> {
         let set = "state = 'uploaded', former_state = NULL, reason = NULL,
              ctime_ns = ?5, mtime_ns = ?6, recalled_ns = ?7";
-        let way = Way { operation: "recording recalls", root, from: FileState::Recalling, set };
-        self.leave(&way, files.iter().map(|(ident, c, m)| (*ident, [*c, *m, now_ns])))
+        let what = Some(what::RECALLED);
+        let (operation, from) = ("recording recalls", FileState::Recalling);
+        let way = Way { operation, root, from, set, what };
+        self.leave(&way, now_ns, files.iter().map(|(ident, c, m)| (*ident, [*c, *m, now_ns])))
     }
 
     /// The stubs are as they were before `begin_recalls`. Returns the files that
@@ -91,16 +99,31 @@ impl StateDb {
         reason: Option<&str>,
     ) -> Result<()> {
         let operation = "setting a state";
+        let Actor { name, clock } = self.actor.clone();
         self.write(operation, |tx| {
-            let changed = tx
-                .execute(
-                    "UPDATE file SET state = ?4, reason = ?5, former_state = NULL
+            let key = (root.0, ident.ino as i64, ident.generation);
+            let before: Option<(String, Option<String>)> = tx
+                .query_row(
+                    "SELECT state, reason FROM file
                      WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
-                    (root.0, ident.ino as i64, ident.generation, state.as_str(), reason),
+                    key,
+                    |row| Ok((row.get(0)?, row.get(1)?)),
                 )
+                .optional()
                 .during(operation)?;
-            if changed == 0 {
+            let Some((was, reason_was)) = before else {
                 return Err(wrong_state(operation, ident, state, None));
+            };
+            tx.execute(
+                "UPDATE file SET state = ?4, reason = ?5, former_state = NULL
+                 WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
+                (key.0, key.1, key.2, state.as_str(), reason),
+            )
+            .during(operation)?;
+            if (was.as_str(), reason_was.as_deref()) != (state.as_str(), reason) {
+                let mut notes = Notes::new(tx, root, &name, clock.now_ns())?;
+                notes.note(ident, event_of(&was, state, reason), reason)?;
+                notes.end()?;
             }
             Ok(())
         })
@@ -123,19 +146,6 @@ impl StateDb {
                     .execute((root.0, ident.ino as i64, ident.generation, mtime_ns, ctime_ns))
                     .during(operation)?;
             }
-            Ok(())
-        })
-    }
-
-    /// Stops managing a file: its row goes, nothing else changes.
-    pub fn forget_file(&mut self, root: RootId, ident: FileIdent) -> Result<()> {
-        let operation = "forgetting a file";
-        self.write(operation, |tx| {
-            tx.execute(
-                "DELETE FROM file WHERE root_id = ?1 AND ino = ?2 AND generation = ?3",
-                (root.0, ident.ino as i64, ident.generation),
-            )
-            .during(operation)?;
             Ok(())
         })
     }
@@ -178,25 +188,43 @@ impl StateDb {
         from: FileState,
     ) -> Result<Vec<FileIdent>> {
         let set = "state = former_state, former_state = NULL";
-        self.leave(&Way { operation, root, from, set }, files.iter().map(|ident| (*ident, [])))
+        let way = Way { operation, root, from, set, what: None };
+        self.leave(&way, 0, files.iter().map(|ident| (*ident, [])))
     }
 
     /// Each file with the parameters of the way's `set`.
     fn leave<const N: usize>(
         &mut self,
         way: &Way<'_>,
+        now_ns: i64,
         files: impl Iterator<Item = (FileIdent, [i64; N])>,
     ) -> Result<Vec<FileIdent>> {
-        let since = self.recalls_at_intent;
+        let (since, actor) = (self.recalls_at_intent, self.actor.name.clone());
         self.write(way.operation, |tx| {
+            let mut notes = Notes::new(tx, way.root, &actor, now_ns)?;
             let mut recalled = Vec::new();
             for (ident, values) in files {
-                if !way.take(tx, ident, &values, since)? {
-                    recalled.push(ident);
+                match way.what {
+                    _ if !way.take(tx, ident, &values, since)? => recalled.push(ident),
+                    Some(what::STUBBED) => notes.note_with_rule(ident, what::STUBBED)?,
+                    Some(what) => notes.note(ident, what, None)?,
+                    None => {}
                 }
             }
+            notes.end()?;
             Ok(recalled)
         })
+    }
+}
+
+/// What it means that a file is put into a state.
+fn event_of(was: &str, state: FileState, reason: Option<&str>) -> &'static str {
+    match state {
+        FileState::Dirty => what::DIRTY,
+        FileState::Damaged => what::DAMAGED,
+        FileState::Stub if reason.is_some() => what::CONFLICT,
+        _ if was == FileState::Damaged.as_str() => what::MENDED,
+        _ => what::RECOVERED,
     }
 }
 
@@ -207,6 +235,8 @@ struct Way<'a> {
     from: FileState,
     /// Its parameters are `?5` and so on.
     set: &'a str,
+    /// The event that it is.
+    what: Option<&'static str>,
 }
 
 impl Way<'_> {

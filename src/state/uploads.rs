@@ -38,8 +38,9 @@ impl StateDb {
         intents: &[UploadIntent],
         now_ns: i64,
     ) -> Result<Vec<FileIdent>> {
+        let actor = self.actor.name.clone();
         self.write(BEGINNING, |tx| {
-            let mut begin = Begin::new(tx, root)?;
+            let mut begin = Begin::new(tx, root, &actor)?;
             let mut refused = Vec::new();
             for intent in intents {
                 if !begin.first(intent)? && !begin.again(intent, now_ns)? {
@@ -83,12 +84,13 @@ impl StateDb {
 struct Begin<'t> {
     tx: &'t Connection,
     root: RootId,
+    actor: &'t str,
     insert: CachedStatement<'t>,
     dirs: DirIds,
 }
 
 impl<'t> Begin<'t> {
-    fn new(tx: &'t Connection, root: RootId) -> Result<Self> {
+    fn new(tx: &'t Connection, root: RootId, actor: &'t str) -> Result<Self> {
         let insert = tx
             .prepare_cached(
                 "INSERT INTO file (root_id, ino, generation, btime_ns, dir_id, name, state,
@@ -97,7 +99,7 @@ impl<'t> Begin<'t> {
                  ON CONFLICT (root_id, ino) DO NOTHING",
             )
             .during(BEGINNING)?;
-        Ok(Self { tx, root, insert, dirs: DirIds::new(root) })
+        Ok(Self { tx, root, actor, insert, dirs: DirIds::new(root) })
     }
 
     /// A file that was not managed; false where its inode number is.
@@ -133,7 +135,7 @@ impl<'t> Begin<'t> {
             })
             .during(BEGINNING)?;
         if generation != intent.ident.generation {
-            super::gone::bury_one(self.tx, self.root, ino, now_ns)?;
+            super::gone::bury_one(self.tx, self.root, ino, self.actor, now_ns)?;
             self.tx
                 .execute(
                     "DELETE FROM file WHERE root_id = ?1 AND ino = ?2",

@@ -67,6 +67,10 @@ use std::sync::Arc;
 /// mounted directory store is told from an empty mount point.
 pub const DESCRIPTOR_KEY: &str = "hsm-store.json";
 
+/// No more is ever read at once: the largest objects that hsm writes are far below it,
+/// and a store that claims more would only have memory reserved for its word.
+pub const MAX_READ_BYTES: u64 = 512 << 20;
+
 /// Scratch objects of [`probe`] live below this.
 pub const PROBE_PREFIX: &str = "probe/";
 
@@ -151,8 +155,8 @@ pub struct Protections {
 ///   call began. Against a writer that races it, this holds where
 ///   [`Precaution::CreateNew`] was found honoured.
 /// * `get` returns exactly the bytes asked for: fewer, or a range that reaches
-///   behind the object's end, is [`ErrorKind::Integrity`]. An empty range is
-///   [`ErrorKind::BadRequest`].
+///   behind the object's end, is [`ErrorKind::Integrity`], and so is more than
+///   [`MAX_READ_BYTES`]. An empty range is [`ErrorKind::BadRequest`].
 /// * [`ErrorKind::NotFound`] means that the store was asked and said no. A
 ///   store that is away, unmounted, forbidden or not a store is never
 ///   `NotFound`: it is unknown what it holds.

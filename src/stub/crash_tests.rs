@@ -6,6 +6,7 @@
 
 use super::testing::{MTIME_NS, STORE_TAG, Sample, on_each};
 use super::*;
+use crate::config::OfflineBit;
 use crate::os::loopfs::{FsKind, LoopFs, root_or_skip};
 use crate::os::stat::statx_fd;
 use crate::os::{RelPath, RootDir, owner_write};
@@ -18,8 +19,13 @@ const TASK: &str = "HSM_STUB_TEST_TASK";
 const DIR: &str = "HSM_STUB_TEST_DIR";
 const NOBODY: u32 = 65_534;
 
-const FREE_POINTS: [&str; 4] =
-    ["stub.marker-set", "stub.before-punch", "stub.after-punch", "stub.after-times"];
+const FREE_POINTS: [&str; 5] = [
+    "stub.marker-set",
+    "stub.before-punch",
+    "stub.after-punch",
+    "stub.after-times",
+    "stub.offline-shown",
+];
 const FILL_POINTS: [&str; 5] = [
     "stub.fill-flag-set",
     "stub.fill-allocated",
@@ -65,11 +71,12 @@ fn a_death_at_any_arrow_of_freeing_loses_nothing() {
             [("free", Sample::whole as fn(&Path) -> _), ("free sparse", Sample::sparse)]
         {
             for point in FREE_POINTS {
-                let sample = make(dir);
+                let sample = make(dir).with_dos_attributes();
                 abort_at(task, dir, point);
                 let context = format!("{kind:?} {task} {point}");
                 let placement = sample.recover_and_assert_nothing_lost(&context);
-                let freed = ["stub.after-punch", "stub.after-times"].contains(&point);
+                let freed =
+                    ["stub.after-punch", "stub.after-times", "stub.offline-shown"].contains(&point);
                 assert_eq!(
                     matches!(placement, Placement::Stub(_)),
                     freed,
@@ -93,7 +100,7 @@ fn a_death_at_any_arrow_of_freeing_loses_nothing() {
 #[test]
 fn a_death_at_any_arrow_of_filling_loses_nothing() {
     on_each("a_death_at_any_arrow_of_filling", |dir, kind| {
-        let sample = Sample::whole(dir);
+        let sample = Sample::whole(dir).with_dos_attributes();
         for point in FILL_POINTS {
             drop(sample.free().expect("free"));
             abort_at("fill", dir, point);
@@ -202,7 +209,7 @@ fn a_power_failure_loses_nothing() {
         for log_flushed in [false, true] {
             let Some(mut fs) = LoopFs::new("a_power_failure_loses_nothing", kind) else { return };
             let context = format!("{kind:?}, log flushed: {log_flushed}");
-            let sample = Sample::whole(fs.path());
+            let sample = Sample::whole(fs.path()).with_dos_attributes();
             let armed = sample.arm().expect("arm");
             crate::os::blocks::syncfs(armed.file()).expect("syncfs");
             drop(armed.punch().expect("punch"));
@@ -248,7 +255,8 @@ fn go_out_and_back_read_only(dir: &Path) {
     let mode = || root.stat(&path).expect("stat").mode;
     let file = root.open_free(&path).expect("open");
     let expected = Expected::of(&file).expect("stat");
-    let armed = arm(file, MarkerSpace::User, &expected, sample.copy(), STORE_TAG).expect("arm");
+    let armed = arm(file, MarkerSpace::User, &expected, sample.copy(), STORE_TAG, OfflineBit::Auto)
+        .expect("arm");
     assert_eq!(mode(), 0o444);
     armed.punch().expect("punch");
     assert_eq!(mode(), 0o444);

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::expected::Changed;
 use super::inspect::{Placement, inspect};
 use super::marker::Marker;
+use super::offline;
 use super::recover::roll_back;
 use super::saved::Saved;
 use super::space::MarkerSpace;
@@ -76,6 +77,9 @@ impl Filler {
         let filling = Marker { filling: true, ..self.marker.clone() };
         self.space.store(&self.file, &filling, false)?;
         fault::point("stub.fill-flag-set");
+        // Early, so that it is durable with the data: no file that is here says
+        // that it is not.
+        offline::hide(&self.file, self.space, &self.marker);
         match self.saved.record(&self.file, self.space) {
             // Its owner has filled the room for attributes. Only the time would
             // be in the record, which the state DB has as well.

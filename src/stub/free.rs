@@ -15,13 +15,14 @@ use super::error::Error;
 use super::expected::{Expected, check_unchanged};
 use super::inspect::{Placement, inspect};
 use super::marker::Marker;
+use super::offline;
 use super::saved::Saved;
 use super::space::MarkerSpace;
 use super::{require_suitable, writable};
+use crate::config::OfflineBit;
 use crate::fault;
 use crate::manifest::VerifiedCopy;
 use crate::os::blocks;
-use crate::os::lease::WriteLease;
 use crate::os::stat::{Stat, statx_fd};
 use std::fs::File;
 
@@ -56,13 +57,14 @@ pub struct Punched {
 /// Marks `file` as having `copy` behind it. The file may be open read-only
 /// (`RootDir::open_free`); it is compared with `expected` before anything about
 /// it is changed. On return the marker is visible, not durable. The ctime has
-/// changed.
+/// changed. `bit` says whether the stub is to be shown as offline.
 pub fn arm(
     file: File,
     space: MarkerSpace,
     expected: &Expected,
     copy: VerifiedCopy,
     store_tag: [u8; 4],
+    bit: OfflineBit,
 ) -> Result<Armed, Error> {
     check_unchanged(&file, expected)?;
     if copy.size_bytes() != expected.size_bytes {
@@ -87,6 +89,7 @@ pub fn arm(
         ident: expected.ident,
         store_tag,
         filling: false,
+        offline: offline::is_wanted(&file, bit),
     };
     let mut armed = Armed {
         file: Some(file),
@@ -130,31 +133,11 @@ impl Armed {
     /// is for [`super::recover`]. On return the hole is visible, not durable;
     /// a crash leaves the stub, or the whole marked file.
     pub fn punch(mut self) -> Result<Punched, Error> {
-        self.free_blocks(|| Ok(()))
-    }
-
-    /// As [`Armed::punch`], with a write lease held from before the last look
-    /// at the file until its times are put back, so that nobody has it open or
-    /// mapped and who opens it waits. [`Error::InUse`] if someone does; the
-    /// marker is then taken off. For runs without a guard only: the guard would
-    /// wait for itself.
-    pub fn punch_under_lease(mut self) -> Result<Punched, Error> {
-        // A duplicate shares the open file, hence the lease, and ends the borrow.
-        let held = self.file().try_clone().map_err(Error::Lease)?;
-        let lease = WriteLease::acquire(&held).map_err(Error::Lease)?.ok_or(Error::InUse)?;
-        self.free_blocks(|| if lease.intact() { Ok(()) } else { Err(Error::InUse) })
-    }
-
-    fn free_blocks(
-        &mut self,
-        still_alone: impl Fn() -> Result<(), Error>,
-    ) -> Result<Punched, Error> {
         check_unchanged(self.file(), &self.expected)?;
         fault::point("stub.before-punch");
         if self.intact {
             self.declare_freed()?;
         }
-        still_alone()?;
         fault::effect("stub.fallocate").map_err(Error::Punch)?;
         self.punch_began = true;
         if let Err(error) = blocks::punch_all(self.file(), self.marker.size_bytes) {
@@ -167,6 +150,8 @@ impl Armed {
         if self.saved.is_privileged() {
             Saved::forget(self.file(), self.space)?;
         }
+        offline::show(self.file(), self.space, &self.marker);
+        fault::point("stub.offline-shown");
         let stat = statx_fd(self.file()).map_err(Error::Inspect)?;
         let freed_bytes = self.allocated_bytes.saturating_sub(stat.allocated_bytes);
         let file = self.file.take().expect("taken out only here and in disarm");

@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | 0 | 2 | magic `hS` |
 //! | 2 | 1 | version, 1 |
-//! | 3 | 1 | flags: 1 filling, 2 intact |
+//! | 3 | 1 | flags: 1 filling, 2 intact, 4 offline |
 //! | 4 | 32 | content id |
 //! | 36 | 8 | size in bytes |
 //! | 44 | 8 | inode number |
@@ -33,6 +33,9 @@ const FLAG_FILLING: u8 = 1;
 /// for files that have holes of their own, until just before their punch: in
 /// any other file a hole is proof that the punch began.
 const FLAG_INTACT: u8 = 2;
+/// The offline bit in the file's DOS attributes is ours.
+const FLAG_OFFLINE: u8 = 4;
+const FLAGS: u8 = FLAG_FILLING | FLAG_INTACT | FLAG_OFFLINE;
 
 /// What stands behind a stub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,9 @@ pub struct Marker {
     pub store_tag: [u8; 4],
     /// A recall is writing the data, or was when it died.
     pub filling: bool,
+    /// Windows clients see the stub as offline because `hsm` has said so in
+    /// `user.DOSATTRIB`, and must take that back.
+    pub offline: bool,
 }
 
 /// An attribute value that is no marker this version can read.
@@ -77,6 +83,9 @@ impl Marker {
         if intact {
             flags |= FLAG_INTACT;
         }
+        if self.offline {
+            flags |= FLAG_OFFLINE;
+        }
         let mut bytes = [0; MARKER_LEN];
         bytes[0..2].copy_from_slice(&MAGIC);
         bytes[2] = VERSION;
@@ -107,7 +116,7 @@ impl Marker {
             return Err(MarkerError::Checksum);
         }
         let flags = fixed[3];
-        if flags & !(FLAG_FILLING | FLAG_INTACT) != 0 {
+        if flags & !FLAGS != 0 {
             return Err(MarkerError::Flags(flags));
         }
         let marker = Self {
@@ -119,6 +128,7 @@ impl Marker {
             },
             store_tag: array_at(fixed, 56),
             filling: flags & FLAG_FILLING != 0,
+            offline: flags & FLAG_OFFLINE != 0,
         };
         Ok((marker, flags & FLAG_INTACT != 0))
     }
@@ -144,6 +154,7 @@ mod tests {
             ident: FileIdent { ino: 0x1112_1314_1516_1718, generation: 0x2122_2324 },
             store_tag: *b"tag!",
             filling: true,
+            offline: false,
         }
     }
 
@@ -193,11 +204,11 @@ mod tests {
         #[test]
         fn every_marker_is_read_back(
             content: [u8; 32], size_bytes: u64, ino: u64, generation: u32, store_tag: [u8; 4],
-            filling: bool,
+            filling: bool, offline: bool,
         ) {
             let content = ContentId(content);
             let ident = FileIdent { ino, generation };
-            let marker = Marker { content, size_bytes, ident, store_tag, filling };
+            let marker = Marker { content, size_bytes, ident, store_tag, filling, offline };
             prop_assert_eq!(Marker::decode(&marker.encode()), Ok(marker));
         }
 

@@ -18,12 +18,14 @@
 //! It does not exclude other openers: the caller holds a lease over the punch,
 //! or a guard makes them wait.
 
+pub mod dos_attributes;
 mod error;
 mod expected;
 mod fill;
 mod free;
 mod inspect;
 mod marker;
+mod offline;
 mod rebind;
 mod recover;
 mod saved;
@@ -35,6 +37,7 @@ pub use fill::{Filler, begin_fill};
 pub use free::{Armed, Punched, arm};
 pub use inspect::{Glance, Placement, glance, inspect, is_marked_elsewhere};
 pub use marker::{MARKER_LEN, Marker, MarkerError};
+pub use offline::{leave_out, renew_unopened, shown};
 pub use rebind::{rebind, rebind_unopened};
 pub use recover::{discard_residue, drop_marker, recover, set_marker};
 pub use space::MarkerSpace;

@@ -14,6 +14,7 @@
 use super::error::Error;
 use super::inspect::{Placement, inspect};
 use super::marker::Marker;
+use super::offline;
 use super::saved::Saved;
 use super::space::MarkerSpace;
 use super::writable;
@@ -40,7 +41,8 @@ pub fn recover(file: &File, space: MarkerSpace) -> Result<Placement, Error> {
             roll_back(&file, space, &marker, &saved)?;
             return inspect(&file, space);
         }
-        Placement::Stub(_) => {
+        Placement::Stub(marker) => {
+            offline::show(file, space, marker);
             if let Some(saved) = Saved::recorded(file, space)? {
                 saved.put_back(file)?;
             }
@@ -63,6 +65,9 @@ pub fn set_marker(file: &File, space: MarkerSpace, marker: &Marker) -> Result<()
 /// durable on return; the ctime changes.
 pub fn drop_marker(file: &File, space: MarkerSpace) -> Result<(), Error> {
     Saved::forget(file, space)?;
+    if let Some(marker) = space.load(file)?.and_then(|bytes| Marker::decode(&bytes).ok()) {
+        offline::hide(file, space, &marker);
+    }
     space.remove(file).map(|_| ())
 }
 
@@ -103,6 +108,7 @@ pub(super) fn roll_back(
     blocks::punch_all(file, marker.size_bytes).map_err(Error::Punch)?;
     saved.put_back(file)?;
     Saved::forget(file, space)?;
+    offline::show(file, space, marker);
     space.store(file, marker, false)
 }
 

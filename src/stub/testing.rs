@@ -1,7 +1,9 @@
 //! A file to stub, its proof of a copy, and what must hold for it at any time:
 //! its bytes are whole in the file, or the marker names the copy of them.
 
+use super::dos_attributes::DOS_ATTRIBUTES;
 use super::*;
+use crate::config::OfflineBit;
 use crate::ids::ContentId;
 use crate::manifest::{Content, Piece, VerifiedCopy};
 use crate::os::blocks;
@@ -54,6 +56,19 @@ impl Sample {
         sample
     }
 
+    /// As Samba would have written it: hidden and to be archived.
+    pub fn with_dos_attributes(self) -> Self {
+        let value = hex::decode("0000050005000000110000002200000054ddc3badc79dd01").expect("hex");
+        crate::os::xattrs::set(&self.open(), DOS_ATTRIBUTES, &value).expect("set");
+        self
+    }
+
+    /// `None` where there are no DOS attributes.
+    pub fn is_offline(&self) -> Option<bool> {
+        let found = crate::os::xattrs::get(&self.open(), DOS_ATTRIBUTES).expect("get")?;
+        Some(dos_attributes::parse(&found).expect("as it was written").is_offline())
+    }
+
     pub fn open(&self) -> File {
         File::options().read(true).write(true).open(&self.path).expect("open")
     }
@@ -71,7 +86,14 @@ impl Sample {
     pub fn arm(&self) -> Result<Armed, Error> {
         let file = self.open();
         let expected = Expected::of(&file).expect("stat");
-        arm(file, MarkerSpace::for_this_process(), &expected, self.copy(), STORE_TAG)
+        arm(
+            file,
+            MarkerSpace::for_this_process(),
+            &expected,
+            self.copy(),
+            STORE_TAG,
+            OfflineBit::Auto,
+        )
     }
 
     /// Without the sync between the two: only a power failure could tell.
@@ -134,6 +156,8 @@ impl Sample {
             Placement::Resident | Placement::Marked(_) => self.assert_whole(context),
             other => panic!("{context}: {other:?}"),
         }
+        let is_stub = matches!(placement, Placement::Stub(_));
+        assert_eq!(self.is_offline().unwrap_or(is_stub), is_stub, "{context}");
         let names = crate::os::xattrs::get(&file, space.undo_attribute()).expect("get");
         assert!(names.is_none() || matches!(placement, Placement::Marked(_)), "{context}");
         placement

@@ -2,6 +2,7 @@
 
 use super::testing::{MTIME_NS, STORE_TAG, Sample, copy_of, on_each};
 use super::*;
+use crate::config::OfflineBit;
 use crate::ids::{ContentId, FileIdent};
 use crate::os::loopfs::{FsKind, LoopFs, root_or_skip};
 use crate::os::stat::statx_fd;
@@ -106,11 +107,13 @@ fn a_file_that_changed_since_its_upload_is_not_armed() {
     let (_dir, sample) = sample();
     let expected = Expected::of(sample.open()).expect("stat");
     sample.open().write_all_at(b"new", 5).expect("write");
-    let refused = arm(sample.open(), space(), &expected, sample.copy(), STORE_TAG);
+    let refused =
+        arm(sample.open(), space(), &expected, sample.copy(), STORE_TAG, OfflineBit::Auto);
     assert!(matches!(refused, Err(Error::Changed(Changed::Mtime { .. }))), "{refused:?}");
     // Someone who sets the mtime back does not hide it.
     blocks::set_times(&sample.open(), None, Some(MTIME_NS)).expect("times");
-    let refused = arm(sample.open(), space(), &expected, sample.copy(), STORE_TAG);
+    let refused =
+        arm(sample.open(), space(), &expected, sample.copy(), STORE_TAG, OfflineBit::Auto);
     assert!(matches!(refused, Err(Error::Changed(Changed::Ctime { .. }))), "{refused:?}");
     assert_eq!(inspect(&sample.open(), space()).expect("inspect"), Placement::Resident);
 }
@@ -125,27 +128,6 @@ fn a_file_that_changes_between_arming_and_punching_keeps_its_bytes() {
     let bytes = std::fs::read(&sample.path).expect("read");
     assert_eq!(bytes[..3], *b"new");
     assert_eq!(inspect(&sample.open(), space()).expect("inspect"), Placement::Resident);
-}
-
-#[test]
-fn a_file_in_use_is_not_punched_under_a_lease() {
-    on_each("a_file_in_use_is_not_punched_under_a_lease", |dir, kind| {
-        let sample = Sample::whole(dir);
-        let reader = File::open(&sample.path).expect("open");
-        let refused = sample.arm().expect("arm").punch_under_lease();
-        assert!(matches!(refused, Err(Error::InUse)), "{kind:?}: {refused:?}");
-        assert_eq!(inspect(&reader, space()).expect("inspect"), Placement::Resident);
-        drop(reader);
-        // A process that another test is starting may hold copies for an instant.
-        let punched =
-            (0..1000).find_map(|_| match sample.arm().expect("arm").punch_under_lease() {
-                Err(Error::InUse) => None,
-                punched => Some(punched.expect("punch")),
-            });
-        let punched = punched.expect("nobody has it open");
-        File::open(&sample.path).expect("the lease is over, though the file is still open here");
-        assert_eq!(punched.stat.allocated_bytes, 0, "{kind:?}");
-    });
 }
 
 #[test]
@@ -173,11 +155,11 @@ fn disarming_or_dropping_takes_the_marker_off() {
 fn a_proof_of_another_size_frees_nothing() {
     let (dir, sample) = sample();
     let expected = Expected::of(sample.open()).expect("stat");
-    let refused = arm(sample.open(), space(), &expected, copy_of(5), STORE_TAG);
+    let refused = arm(sample.open(), space(), &expected, copy_of(5), STORE_TAG, OfflineBit::Auto);
     assert!(matches!(refused, Err(Error::WrongCopy { proven_bytes: 5, .. })), "{refused:?}");
     let empty = File::create_new(dir.path().join("empty")).expect("create");
     let expected = Expected::of(&empty).expect("stat");
-    let refused = arm(empty, space(), &expected, copy_of(0), STORE_TAG);
+    let refused = arm(empty, space(), &expected, copy_of(0), STORE_TAG, OfflineBit::Auto);
     assert!(matches!(refused, Err(Error::Unsuitable { .. })), "{refused:?}");
 }
 
@@ -356,7 +338,7 @@ fn an_immutable_file_is_refused_up_front() {
         rustix::fs::ioctl_setflags(&file, flags | flag).expect("chattr");
         let now = Expected::of(&file).expect("stat");
         let again = file.try_clone().expect("dup");
-        let refused = arm(again, space(), &now, sample.copy(), STORE_TAG);
+        let refused = arm(again, space(), &now, sample.copy(), STORE_TAG, OfflineBit::Auto);
         rustix::fs::ioctl_setflags(&file, flags).expect("chattr");
         assert!(matches!(refused, Err(Error::Unsuitable { .. })), "{refused:?}");
     }
@@ -371,7 +353,14 @@ fn a_full_disk_is_known_before_anything_is_fetched() {
         big.set_len(8 << 30).expect("size");
         let ident = crate::os::file_ident(&big).expect("identity");
         let (content, size_bytes) = (copy_of(8 << 30).content(), 8 << 30);
-        let marker = Marker { content, size_bytes, ident, store_tag: STORE_TAG, filling: false };
+        let marker = Marker {
+            content,
+            size_bytes,
+            ident,
+            store_tag: STORE_TAG,
+            filling: false,
+            offline: false,
+        };
         xattrs::set(&big, space().attribute(), &marker.encode()).expect("set");
         let big = File::options().read(true).write(true).open(fs.path().join("big")).expect("open");
         let before = visible(&big);
@@ -431,7 +420,14 @@ fn root_sees_that_a_file_is_an_ordinary_users_stub() {
     let file = sample.open();
     assert!(!is_marked_elsewhere(&file, MarkerSpace::Trusted).expect("get"));
     let expected = Expected::of(&file).expect("stat");
-    let armed = arm(sample.open(), MarkerSpace::User, &expected, sample.copy(), STORE_TAG);
+    let armed = arm(
+        sample.open(),
+        MarkerSpace::User,
+        &expected,
+        sample.copy(),
+        STORE_TAG,
+        OfflineBit::Auto,
+    );
     armed.expect("arm").punch().expect("punch");
     assert_eq!(inspect(&file, MarkerSpace::Trusted).expect("inspect"), Placement::Resident);
     assert!(is_marked_elsewhere(&file, MarkerSpace::Trusted).expect("get"));

@@ -28,6 +28,9 @@ pub const MUTABLE: &str = "mutable";
 pub const NOT_OPEN: &str = "not-open";
 pub const CONTENT_EQUAL: &str = "content-equal";
 
+/// Why a file is in use that cannot even be opened.
+pub const LEASED: &str = "a program has a lease on it, as smbd for a client";
+
 /// Stands for a condition that only a guard of another version knows.
 pub const OTHER: &str = "other";
 

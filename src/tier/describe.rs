@@ -7,6 +7,7 @@ use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::tree::RootDir;
 use crate::os::xattrs;
 use crate::state;
+use crate::stub::{self, MarkerSpace};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
@@ -47,7 +48,9 @@ impl Described {
         if stat.ino != row.ident.ino || stat.size_bytes != row.size_bytes {
             return None;
         }
-        let xattrs = own_left_out(xattrs::list_path_fd(&fd).unwrap_or_default()).ok()?;
+        let attributes = xattrs::list_path_fd(&fd).unwrap_or_default();
+        let mut xattrs = own_left_out(attributes).ok()?;
+        stub::leave_out(&fd, MarkerSpace::for_this_process(), &mut xattrs);
         let (path, generation) = (row.path.clone(), row.ident.generation);
         Some(Self { path, stat, generation, xattrs, target: None })
     }

@@ -9,7 +9,7 @@ use super::plan::{Planner, state_of};
 use super::stubbing::Refusal;
 use crate::ids::ChunkId;
 use crate::os::lease::WriteLease;
-use crate::os::tree::RootDir;
+use crate::os::tree::{RootDir, is_leased};
 use crate::policy::{FileState, Pin, PolicySet};
 use crate::state::{EntryRow, StateDb};
 use crate::stub::{self, Expected, Glance, MarkerSpace, Placement};
@@ -180,7 +180,10 @@ fn mutable(question: &Question<'_>) -> Answer {
 }
 
 fn not_open(question: &Question<'_>) -> Answer {
-    let file = question.root.open_read(&question.row.path).map_err(|error| error.to_string())?;
+    let file = question.root.open_read(&question.row.path).map_err(|error| match error {
+        error if is_leased(&error) => named::LEASED.to_owned(),
+        error => error.to_string(),
+    })?;
     match WriteLease::acquire(&file) {
         Ok(Some(_)) => Ok("no program has it open".into()),
         Ok(None) => Err("a program has it open or mapped".into()),

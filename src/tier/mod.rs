@@ -3,6 +3,8 @@
 //! * [`rescan`] brings the state DB up to date with the tree.
 //! * [`plan`] decides, by policy, what should be uploaded and stubbed; it
 //!   changes nothing and is what `--dry-run` prints.
+//! * [`plan_file`] is a plan as a file, [`apply`] carries out what a person left
+//!   of it.
 //! * [`upload`] makes verified, catalogued copies.
 //! * [`stubbing`] frees the blocks of uploaded files, each only through a
 //!   [`VerifiedCopy`](crate::manifest::VerifiedCopy).
@@ -11,6 +13,7 @@
 //! The order of effects is the promise of the whole tool and is spelled out,
 //! arrow by arrow, in docs/SEMANTICS.md.
 
+pub mod apply;
 pub mod candidates;
 mod commit;
 pub mod conditions;
@@ -20,6 +23,7 @@ pub mod freshness;
 pub mod guarded;
 pub mod neighbours;
 pub mod plan;
+pub mod plan_file;
 pub mod recover;
 pub mod renew;
 pub mod repair;
@@ -86,6 +90,12 @@ pub enum Error {
     TooManyFailures { failures: u64 },
     #[error("stubs are refused: {reason}")]
     Unguarded { reason: String },
+    #[error("{0}")]
+    PlanMistakes(plan_file::Mistakes),
+    #[error("read the plan")]
+    ReadPlan(#[source] io::Error),
+    #[error("the plan is not for here: {why}")]
+    ForeignPlan { why: String },
     #[error("{} is in no managed root", path.display())]
     OutsideRoots { path: PathBuf },
     #[error("{} is not known; run hsm scan", path.display())]

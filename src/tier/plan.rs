@@ -5,7 +5,6 @@
 //! checked again there.
 
 use super::Error;
-use super::candidates::Entries;
 use super::conditions;
 use super::stubbing::Refusal;
 use super::upload::{How, Request};
@@ -148,6 +147,11 @@ impl<'p> Planner<'p> {
         self.with_facts(row, |facts| self.policy.explain(facts, self.now_ns))
     }
 
+    /// What keeps a file from `wanted`, as the policy sees it.
+    pub fn hindrance(&self, row: &EntryRow, wanted: Action) -> Option<policy::Hindrance> {
+        self.with_facts(row, |facts| self.policy.hindrance(facts, self.now_ns, wanted))
+    }
+
     /// The policy's own pin of a file.
     pub fn policy_pin(&self, row: &EntryRow) -> Pin {
         self.with_facts(row, |facts| self.policy.pin_of(facts))
@@ -207,11 +211,11 @@ impl<'p> Planner<'p> {
     /// stubs are asked for.
     pub fn plan(
         &self,
-        entries: Entries,
+        entries: impl Iterator<Item = Result<EntryRow, Error>>,
         for_space: bool,
         uploads: bool,
         stubs: bool,
-        tell: &mut dyn FnMut(&Step),
+        tell: &mut dyn FnMut(&Step, &EntryRow),
     ) -> Result<PlanStats, Error> {
         let mut stats = PlanStats::default();
         let mut linked = HashSet::new();
@@ -231,7 +235,7 @@ impl<'p> Planner<'p> {
                     stats.upload_bytes += if step.upload { step.size_bytes } else { 0 };
                     stats.stub_files += u64::from(step.stub);
                     stats.stub_bytes += if step.stub { step.allocated_bytes } else { 0 };
-                    tell(&step);
+                    tell(&step, &row);
                 }
                 None if row.file.is_some() => stats.settled_files += 1,
                 None => stats.unmatched_files += 1,
@@ -283,21 +287,42 @@ impl<'p> Planner<'p> {
         row: &ManagedRow,
         for_space: bool,
     ) -> Result<(), Refusal> {
-        let entry = entry_now(path, stat, row);
-        match self.pin(path) {
-            Pin::Pinned => return Err(Refusal::new(conditions::NOT_PINNED, "it is pinned")),
-            Pin::Excluded => return Err(Refusal::new(conditions::NOT_EXCLUDED, "it is excluded")),
-            Pin::None => {}
+        self.allows(&entry_now(path, stat, row), Action::Tier, for_space)
+    }
+
+    /// Whether pins and policy let `wanted` be done to a file, or more than that.
+    pub fn allows(&self, row: &EntryRow, wanted: Action, for_space: bool) -> Result<(), Refusal> {
+        for (pin, by) in [(self.pin(&row.path), ""), (self.policy_pin(row), " by the policy")] {
+            match pin {
+                Pin::Pinned if wanted == Action::Tier => {
+                    return Err(Refusal::new(conditions::NOT_PINNED, format!("it is pinned{by}")));
+                }
+                Pin::Excluded => {
+                    let why = format!("it is excluded{by}");
+                    return Err(Refusal::new(conditions::NOT_EXCLUDED, why));
+                }
+                Pin::Pinned | Pin::None => {}
+            }
         }
-        let (action, rule) = self.action(&entry, for_space);
-        if action == Action::Tier {
+        let (action, rule) = self.action(row, for_space);
+        if action >= wanted {
             return Ok(());
         }
         let why = match rule {
-            Some(rule) => format!("rule {:?} does not tier it", rule.name),
+            Some(rule) => format!("rule {:?} does not {wanted} it", rule.name),
             None => "no rule matches it as it is now".to_owned(),
         };
         Err(Refusal::new(conditions::RULE_MATCHES, why))
+    }
+
+    /// The classes the file is in: places in the policy's list of their names.
+    pub fn classes(&self, row: &EntryRow) -> Vec<usize> {
+        self.with_facts(row, |facts| self.policy.class_numbers(facts, self.now_ns))
+    }
+
+    /// How long the file was idle, as the policy counts it.
+    pub fn idle_ns(&self, row: &EntryRow) -> i64 {
+        self.with_facts(row, |facts| policy::idle_ns(facts, self.now_ns))
     }
 
     /// Where the entry stands in the watermark's order.

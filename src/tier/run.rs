@@ -1,7 +1,10 @@
-//! The commands `tier`, `upload` and `stub` on one root, from recovery to the
-//! last commit.
+//! The commands `tier`, `upload`, `stub` and `apply` on one root, from recovery
+//! to the last commit.
+//!
+//! What they differ in is where the files come from that are looked at: a
+//! [`Choice`]. What is done with one is decided here, by policy, each time.
 
-use super::candidates::Entries;
+use super::candidates::{Choice, Look, Looked, Scanned, Stage};
 use super::plan::{Planner, Pressure, Wish, pressure, state_of};
 use super::rescan::ScanRequest;
 use super::stubbing::{self, StubStats};
@@ -20,6 +23,7 @@ use crate::site::{Guard, Site, checkpoint};
 use crate::state::{RootRow, StateDb};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which parts of the job to do.
 #[derive(Debug, Clone)]
@@ -45,6 +49,9 @@ pub struct RunStats {
     pub stubbed: StubStats,
     /// The file system before the run, where a watermark is set.
     pub pressure: Option<Pressure>,
+    /// Files were left for another run: the policy's limits of one are reached,
+    /// or enough space is free.
+    pub limited: bool,
 }
 
 /// Runs the job. What is done when an error ends it stays done.
@@ -53,6 +60,17 @@ pub fn run(
     policy: &PolicySet,
     row: &RootRow,
     job: &Job,
+) -> Result<RunStats, Error> {
+    run_chosen(site, policy, row, job, &Scanned { under: job.wish.under.clone() })
+}
+
+/// The same with other files than those that the last scan saw.
+pub fn run_chosen(
+    site: &mut Site<'_>,
+    policy: &PolicySet,
+    row: &RootRow,
+    job: &Job,
+    choice: &dyn Choice,
 ) -> Result<RunStats, Error> {
     let root = rescan::open_root(row)?;
     let mut stats = RunStats::default();
@@ -74,7 +92,9 @@ pub fn run(
     }
     crate::fault::point("tier.scanned");
     stats.pressure = pressure(policy, &root)?;
-    let mut runner = Runner { site, policy, row, root: &root, job, clockwork };
+    let limited = AtomicBool::new(false);
+    let mut runner =
+        Runner { site, policy, row, root: &root, job, choice, clockwork, limited: &limited };
     if job.upload && !runner.site.stop.requested() {
         stats.uploaded = runner.upload(stats.pressure)?;
     }
@@ -91,6 +111,7 @@ pub fn run(
     if job.stub && !runner.site.stop.requested() {
         stats.stubbed = runner.stub(stats.pressure)?;
     }
+    stats.limited = limited.load(Ordering::Relaxed);
     Ok(stats)
 }
 
@@ -115,7 +136,9 @@ struct Runner<'a, 's> {
     row: &'a RootRow,
     root: &'a RootDir,
     job: &'a Job,
+    choice: &'a dyn Choice,
     clockwork: Stopwatch,
+    limited: &'a AtomicBool,
 }
 
 impl<'a> Runner<'a, '_> {
@@ -125,8 +148,16 @@ impl<'a> Runner<'a, '_> {
         Planner::new(&self.site.state, self.policy, self.row, self.root, wish, chunking, now_ns)
     }
 
-    fn entries(&self) -> Result<Entries, Error> {
-        Entries::open(&self.site.state_path, self.row.id, self.job.wish.under.clone())
+    fn entries(&self, stage: Stage, for_space: bool) -> Result<Looked<'a>, Error> {
+        let (state_path, planner) = (self.site.state_path.clone(), self.planner()?);
+        self.choice.entries(Look {
+            state_path,
+            row: self.row,
+            root: self.root,
+            planner,
+            for_space,
+            stage,
+        })
     }
 
     fn upload(&mut self, pressure: Option<Pressure>) -> Result<UploadStats, Error> {
@@ -134,16 +165,18 @@ impl<'a> Runner<'a, '_> {
         let for_space = is_pressed(pressure);
         let (mut total_files, mut total_bytes) = (0, 0);
         if self.site.monitor.wants_totals() {
-            let plan = planner.plan(self.entries()?, for_space, true, false, &mut |_| {})?;
+            let entries = self.entries(Stage::Count, for_space)?;
+            let plan = planner.plan(entries, for_space, true, false, &mut |_, _| {})?;
             (total_files, total_bytes) = (plan.upload_files, plan.upload_bytes);
         }
         let mut linked = HashSet::new();
-        let mut quota = Quota::new(self.policy, self.clockwork);
-        let requests = self.entries()?.filter_map(move |entry| match entry {
-            Err(error) => Some(Err(error)),
-            Ok(entry) if entry.nlink > 1 && !linked.insert(entry.ino) => None,
-            Ok(entry) => planner.request(&entry, for_space).map(Ok),
-        });
+        let mut quota = Quota::new(self.policy, self.clockwork, self.limited);
+        let requests =
+            self.entries(Stage::Upload, for_space)?.filter_map(move |entry| match entry {
+                Err(error) => Some(Err(error)),
+                Ok(entry) if entry.nlink > 1 && !linked.insert(entry.ino) => None,
+                Ok(entry) => planner.request(&entry, for_space).map(Ok),
+            });
         let requests = requests.take_while(move |request| match request {
             Ok(request) => quota.admits(request.size_bytes),
             Err(_) => true,
@@ -167,7 +200,7 @@ impl<'a> Runner<'a, '_> {
         let guard = self.site.guard.as_deref_mut().map(|guard| guard as &mut dyn Guard);
         guarded::stubs_allowed(guard, self.row, self.policy.unguarded())
             .map_err(|reason| Error::Unguarded { reason })?;
-        let mut quota = Quota::new(self.policy, self.clockwork);
+        let mut quota = Quota::new(self.policy, self.clockwork, self.limited);
         let (total_files, total_bytes) = (candidates.idents.len() as u64, candidates.bytes);
         let state = StateDb::open_read_only(&self.site.state_path)?;
         let root_id = self.row.id;
@@ -183,6 +216,11 @@ impl<'a> Runner<'a, '_> {
         self.site.monitor.begin(Phase::Stubbing, total_files, total_bytes);
         let stats = stubbing::run(self.site, self.row.id, self.root, rows, &judge, goal_bytes);
         self.site.monitor.end();
+        if let (Ok(stats), Some(goal_bytes)) = (&stats, goal_bytes)
+            && stats.freed_bytes >= goal_bytes
+        {
+            self.limited.store(true, Ordering::Relaxed);
+        }
         stats
     }
 
@@ -193,7 +231,7 @@ impl<'a> Runner<'a, '_> {
         let (mut ranked, mut bytes) = (vec![], 0);
         let order = self.policy.watermark().map(|watermark| watermark.order.clone());
         let mut linked = HashSet::new();
-        for entry in self.entries()? {
+        for entry in self.entries(Stage::Stub, for_space)? {
             let entry = entry?;
             if state_of(&entry) != FileState::Uploaded
                 || planner.step(&entry, for_space).is_none_or(|step| !step.stub)
@@ -224,7 +262,8 @@ fn is_pressed(pressure: Option<Pressure>) -> bool {
 }
 
 /// The policy's limits of one run.
-struct Quota {
+struct Quota<'a> {
+    limited: &'a AtomicBool,
     files: u64,
     bytes: u64,
     /// Nothing was admitted yet.
@@ -233,10 +272,11 @@ struct Quota {
     duration: Option<std::time::Duration>,
 }
 
-impl Quota {
-    fn new(policy: &PolicySet, clockwork: Stopwatch) -> Self {
+impl<'a> Quota<'a> {
+    fn new(policy: &PolicySet, clockwork: Stopwatch, limited: &'a AtomicBool) -> Self {
         let limits = policy.limits();
         Self {
+            limited,
             files: limits.max_files.unwrap_or(u64::MAX),
             bytes: limits.max_bytes.unwrap_or(u64::MAX),
             untouched: true,
@@ -252,6 +292,7 @@ impl Quota {
         let in_time = self.duration.is_none_or(|limit| self.clockwork.elapsed() < limit);
         let fits = self.bytes >= size_bytes || self.untouched;
         if !in_time || self.files == 0 || !fits {
+            self.limited.store(true, Ordering::Relaxed);
             return false;
         }
         self.untouched = false;

@@ -18,6 +18,7 @@ use crate::site::{Ground, Guard};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Glance, MarkerSpace, Placement};
 use std::fs::File;
+use std::os::fd::AsFd;
 
 /// How long the guard's record of a recall may be on its way.
 const RECORD_NS: i64 = 60 * 1_000_000_000;
@@ -78,9 +79,8 @@ fn open(root: &RootDir, row: &ManagedRow) -> Result<Suspect, Error> {
 
 fn by_blocks(file: &File) -> Result<Suspect, Error> {
     let space = MarkerSpace::for_this_process();
-    let stat = statx_fd(file).map_err(stub::Error::Inspect)?;
     match stub::inspect(file, space)? {
-        Placement::Stub(_) => Ok(still_a_stub(&stat)),
+        Placement::Stub(_) => still_a_stub(file),
         Placement::Resident => Ok(Suspect::Rewritten),
         // All its bytes are local although it was a hole: whoever truncated it
         // gave up the old content and wrote this.
@@ -92,8 +92,12 @@ fn by_blocks(file: &File) -> Result<Suspect, Error> {
     }
 }
 
-fn still_a_stub(stat: &Stat) -> Suspect {
-    Suspect::StillStub { mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns }
+/// Whoever changed its metadata may have been Samba, which then drops what Windows
+/// clients are told of the stub.
+fn still_a_stub(fd: impl AsFd) -> Result<Suspect, Error> {
+    stub::renew_unopened(&fd, MarkerSpace::for_this_process())?;
+    let Stat { mtime_ns, ctime_ns, .. } = statx_fd(&fd).map_err(stub::Error::Inspect)?;
+    Ok(Suspect::StillStub { mtime_ns, ctime_ns })
 }
 
 fn conflict(found: &Placement) -> Suspect {
@@ -119,7 +123,7 @@ fn look(
         return Ok(Suspect::Leave);
     }
     match stub::glance(&fd, MarkerSpace::for_this_process())? {
-        Glance::Sure(Placement::Stub(_)) | Glance::Likely(_) => Ok(still_a_stub(&stat)),
+        Glance::Sure(Placement::Stub(_)) | Glance::Likely(_) => still_a_stub(&fd),
         Glance::Sure(Placement::Filling(_)) => Ok(Suspect::Leave),
         Glance::Sure(Placement::Resident) if is_being_recorded(&stat, row, now_ns) => {
             Ok(Suspect::Leave)

@@ -15,6 +15,7 @@
 
 mod elsewhere;
 mod files;
+mod left;
 mod objects;
 mod reading;
 mod sample;
@@ -22,6 +23,7 @@ mod segments;
 mod store_alone;
 mod strays;
 
+pub use left::Left;
 pub use sample::Sample;
 pub use store_alone::store_alone;
 

@@ -26,27 +26,33 @@ impl Verifier<'_, '_> {
             if self.site.stop.requested() {
                 return ControlFlow::Break(());
             }
-            if is_suspect(&entry) {
-                self.stray(root, &entry);
-            }
+            self.stray(root, &entry);
             ControlFlow::Continue(())
         })?;
         Ok(())
     }
 
     fn stray(&mut self, root: &RootDir, entry: &EntryRow) {
-        // What vanished or cannot be looked at is a scan's to tell.
-        let Ok(fd) = root.open_path(&entry.path) else { return };
-        let why = match stub::glance(&fd, MarkerSpace::for_this_process()) {
-            Ok(Glance::Sure(Placement::Foreign(_))) => "it is a copy of a stub, without its data",
-            Ok(Glance::Sure(Placement::Stub(_)) | Glance::Likely(_)) => {
-                "it is a stub that the state DB does not know"
-            }
-            _ => return,
-        };
+        let Some(why) = why_stray(root, entry) else { return };
         self.stats.stray_stubs += 1;
         let path = entry.path.to_path(root.path());
         self.problem(Problem::Stray { path, why: why.to_owned() });
+    }
+}
+
+/// What a file that no copy is known of is, if it is a stub all the same.
+pub(super) fn why_stray(root: &RootDir, entry: &EntryRow) -> Option<&'static str> {
+    if !is_suspect(entry) {
+        return None;
+    }
+    // What vanished or cannot be looked at is a scan's to tell.
+    let fd = root.open_path(&entry.path).ok()?;
+    match stub::glance(&fd, MarkerSpace::for_this_process()) {
+        Ok(Glance::Sure(Placement::Foreign(_))) => Some("it is a copy of a stub, without its data"),
+        Ok(Glance::Sure(Placement::Stub(_)) | Glance::Likely(_)) => {
+            Some("it is a stub that the state DB does not know")
+        }
+        _ => None,
     }
 }
 

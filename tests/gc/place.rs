@@ -117,6 +117,7 @@ pub fn in_process<T>(
         workers: 2,
         memory_bytes: 128 << 20,
         connections: 2,
+        offline: Default::default(),
         custody: &Leases,
         guard: None,
     })

@@ -63,6 +63,7 @@ pub fn with_state<T>(
         workers: 2,
         memory_bytes: 256 << 20,
         connections: 2,
+        offline: Default::default(),
         custody,
         guard: guard.map(|guard| guard as &mut dyn Guard),
     };

@@ -1,7 +1,7 @@
 //! `hsm adopt`: make copies of stubs stubs of their own.
 
 use super::Outcome;
-use crate::adopt::{Adopted, Options, Record, adopt};
+use crate::adopt::{Adopted, Options, Record, adopt, copies};
 use crate::cli::args::{DryRun, FilesFrom};
 use crate::cli::context::Context;
 use crate::cli::error::Error;
@@ -22,7 +22,8 @@ const EXAMPLES: &str = "\
 Examples:
   cp -a /srv/media/film.mkv /srv/media/copy.mkv    # of a stub, no guard at work
   hsm adopt /srv/media/copy.mkv
-  hsm adopt --data --dry-run restored/*.mkv";
+  hsm adopt --data --dry-run restored/*.mkv
+  hsm scan && hsm adopt -r /srv/media              # after a backup was restored";
 
 /// Make a copy of a stub a stub of its own
 ///
@@ -34,19 +35,33 @@ Examples:
 /// and only if the store has every pack of its content; --data reads and
 /// verifies them all. A file that holds all its data is an ordinary file: only
 /// the attribute is removed. One that holds a part of it is refused.
+///
+/// So is a file that somebody can read, by its owner and its mode, who cannot read any
+/// file that the store has with this content: an attribute can come from anywhere, such
+/// as an archive that root unpacked, and names a content whoever it belongs to. Give the
+/// copy the owner and the mode of its original, or say --any-reader.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct AdoptArgs {
-    /// Copies of stubs
+    /// Copies of stubs; with --recursive also directories
     #[arg(value_name = "PATH", required_unless_present_any = ["files_from", "null"])]
     pub paths: Vec<PathBuf>,
 
     #[command(flatten)]
     pub files_from: FilesFrom,
 
+    /// Every copy of a stub that the last scan saw beneath the directories named
+    #[arg(short, long)]
+    pub recursive: bool,
+
     /// Read the copy and verify it
     #[arg(long)]
     pub data: bool,
+
+    /// Adopt a file also if users can read it who cannot read any file that its content
+    /// is known of
+    #[arg(long)]
+    pub any_reader: bool,
 
     #[command(flatten)]
     pub dry_run: DryRun,
@@ -63,11 +78,16 @@ pub fn run(context: &Context, args: &AdoptArgs) -> Result<Outcome, Error> {
             locked.push(place.root.clone());
         }
     }
-    let options = Options { data: args.data, dry_run: args.dry_run.dry_run };
+    let options =
+        Options { data: args.data, dry_run: args.dry_run.dry_run, any_reader: args.any_reader };
     let totals = with_site(context, &config, &locked, Catalog::Untouched, |site| {
         let mut totals = Totals::default();
         let opened = locked.iter().map(|row| Ok((row.id, open_root(row)?)));
         let opened = opened.collect::<Result<Vec<_>, Error>>()?;
+        let places = match args.recursive {
+            true => beneath(site, &opened, &places)?,
+            false => places,
+        };
         adopt_all(context, site, &opened, &places, options, &mut totals)?;
         Ok(totals)
     })?;
@@ -76,6 +96,22 @@ pub fn run(context: &Context, args: &AdoptArgs) -> Result<Outcome, Error> {
         .with("resident_files", totals.resident)
         .with("unmanaged_files", totals.unmanaged)
         .with("dry_run", options.dry_run))
+}
+
+/// The copies of stubs at and beneath these places.
+fn beneath(
+    site: &Site<'_>,
+    roots: &[(RootId, RootDir)],
+    places: &[Place],
+) -> Result<Vec<Place>, Error> {
+    let mut found = vec![];
+    for place in places {
+        let root = roots.iter().find(|(id, _)| *id == place.root.id);
+        let (id, root) = root.expect("every place's root was opened");
+        let paths = copies(&site.state, *id, root, &place.path)?;
+        found.extend(paths.into_iter().map(|path| Place { root: place.root.clone(), path }));
+    }
+    Ok(found)
 }
 
 #[derive(Default)]

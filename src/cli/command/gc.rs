@@ -90,9 +90,11 @@ pub fn run(context: &Context, args: &GcArgs) -> Result<Outcome, Error> {
         };
         site.state.record_run(&RunRow {
             command: "gc".to_owned(),
+            root: None,
             started_ns,
             finished_ns: site.clock.now_ns(),
             outcome: outcome.to_string(),
+            usage: None,
         })?;
         Ok(ended?)
     })?;

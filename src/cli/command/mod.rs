@@ -5,6 +5,8 @@
 //! returns an [`Outcome`], whose fields become the `summary` record.
 
 pub mod adopt;
+pub mod apply;
+mod apply_rows;
 pub mod cat;
 pub mod demo;
 pub mod doctor;
@@ -16,7 +18,10 @@ pub mod gc;
 pub mod generate;
 pub mod history;
 pub mod init;
+pub mod log;
 pub mod ls;
+pub mod manifest;
+mod manifest_check;
 pub mod nodes;
 pub mod pin;
 pub mod plan;
@@ -27,12 +32,14 @@ pub mod rebuild;
 pub mod recall;
 pub mod recall_guard;
 mod recall_guard_mounts;
-pub mod recallers;
+pub mod recalls;
+pub mod report;
 pub mod restore;
 pub mod scan;
 pub mod snapshot;
 pub mod status;
 pub mod stub;
+pub mod stubs_left;
 pub mod tier;
 pub mod undelete;
 pub mod unpin;
@@ -76,6 +83,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Init(args) => init::run(context, args),
         Command::Scan(args) => scan::run(context, args),
         Command::Plan(args) => plan::run(context, args),
+        Command::Apply(args) => apply::run(context, args),
         Command::Tier(args) => tier::run(context, args),
         Command::Upload(args) => upload::run(context, args),
         Command::Stub(args) => stub::run(context, args),
@@ -89,10 +97,14 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Export(args) => export::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Status(args) => status::run(context, args),
+        Command::Report(args) => report::run(context, args),
         Command::Ls(args) => ls::run(context, args),
         Command::Find(args) => find::run(context, args),
         Command::Du(args) => du::run(context, args),
+        Command::Manifest(args) => manifest::run(context, args),
         Command::Explain(args) => explain::run(context, args),
+        Command::Log(args) => log::run(context, args),
+        Command::Recalls(args) => recalls::run(context, args),
         Command::History(args) => history::run(context, args),
         Command::Snapshot(args) => snapshot::run(context, args),
         Command::Nodes(args) => nodes::run(context, args),
@@ -104,6 +116,7 @@ pub fn run(context: &Context, command: &Command) -> Result<Outcome, Error> {
         Command::Demo(args) => demo::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Generate(args) => generate::run(context, args),
+        Command::StubsLeft(args) => stubs_left::run(context, args),
     }
 }
 
@@ -113,6 +126,7 @@ pub fn name(command: &Command) -> &'static str {
         Command::Init(_) => "init",
         Command::Scan(_) => "scan",
         Command::Plan(_) => "plan",
+        Command::Apply(_) => "apply",
         Command::Tier(_) => "tier",
         Command::Upload(_) => "upload",
         Command::Stub(_) => "stub",
@@ -126,10 +140,14 @@ pub fn name(command: &Command) -> &'static str {
         Command::Export(_) => "export",
         Command::Verify(_) => "verify",
         Command::Status(_) => "status",
+        Command::Report(_) => "report",
         Command::Ls(_) => "ls",
         Command::Find(_) => "find",
         Command::Du(_) => "du",
+        Command::Manifest(_) => "manifest",
         Command::Explain(_) => "explain",
+        Command::Log(_) => "log",
+        Command::Recalls(_) => "recalls",
         Command::History(_) => "history",
         Command::Snapshot(_) => "snapshot",
         Command::Nodes(_) => "nodes",
@@ -141,5 +159,6 @@ pub fn name(command: &Command) -> &'static str {
         Command::Demo(_) => "demo",
         Command::Gc(_) => "gc",
         Command::Generate(_) => "generate",
+        Command::StubsLeft(_) => "stubs-left",
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::opened;
 use crate::cli::output::escaped_path;
-use crate::config::Config;
+use crate::config::{Config, OfflineBit};
 use crate::guard::access::{Access, OpenStore, Trouble};
 use crate::guard::admission::{Admission, AdmissionError};
 use crate::guard::client::{self, Client};
@@ -160,7 +160,7 @@ fn stop(context: &Context, config: &Config, force: bool) -> Result<Outcome, Erro
         context.out.remark("no guard runs")?;
         return Ok(Outcome::done());
     }
-    let mut client = Client::connect(&config.guard.run_dir)?;
+    let mut client = Client::connect(&config.guard.run_dir, &context.actor())?;
     match client.ask(&Request::Stop { force })? {
         Reply::StopRefused(exposed) => {
             for Exposed { path, files, bytes } in &exposed {
@@ -222,6 +222,10 @@ impl Access for FromConfig {
 
     fn workers(&self) -> usize {
         self.config.upload.threads.unwrap_or_else(process::available_cores).max(1)
+    }
+
+    fn offline(&self) -> OfflineBit {
+        self.config.samba.offline
     }
 
     fn connections(&self) -> usize {

@@ -128,21 +128,13 @@ fn damage_is_remembered_with_its_reason_until_a_fresh_copy() {
     let (mut fixture, seen, ident) = one_file();
     let root = fixture.root;
     fixture.upload("a", &seen);
-    let content = content_of(&seen).id();
-    fixture.db.set_content_damaged(content, true).expect("mark");
-    assert!(fixture.db.content_damaged(content).expect("read"));
-    let files = fixture.db.files_with_content(content).expect("files");
-    assert_eq!(files.len(), 1);
     fixture.db.set_state(root, ident, FileState::Damaged, Some("pack lost")).expect("set");
     let row = fixture.managed(ident);
     assert_eq!((row.state, row.reason.as_deref()), (FileState::Damaged, Some("pack lost")));
     fixture.upload("a", &seen);
     assert_eq!(fixture.managed(ident).reason, None);
-    assert!(!fixture.db.content_damaged(content).expect("read"));
     let stranger = FileIdent { ino: 77, generation: 1 };
     assert!(fixture.db.set_state(root, stranger, FileState::Dirty, None).is_err());
-    fixture.db.forget_file(root, ident).expect("forget");
-    assert!(fixture.db.managed_at(root, &path("a")).expect("read").is_none());
 }
 
 #[test]
@@ -189,14 +181,24 @@ fn pins_settings_and_runs_keep_what_they_are_told() {
 
     let run = |command: &str| RunRow {
         command: command.to_owned(),
+        root: Some(root),
         started_ns: 1,
         finished_ns: 2,
         outcome: "{}".to_owned(),
+        usage: (command == "tier").then_some(Usage {
+            used_before_bytes: 3,
+            used_after_bytes: u64::MAX,
+            usable_bytes: 9,
+        }),
     };
     db.record_run(&run("scan")).expect("record");
     db.record_run(&run("tier")).expect("record");
     assert_eq!(db.recent_runs(1).expect("runs"), [run("tier")]);
     assert_eq!(db.recent_runs(9).expect("runs").len(), 2);
+    assert_eq!(db.runs_since(2).expect("runs"), [run("scan"), run("tier")]);
+    assert_eq!(db.runs_since(3).expect("runs"), []);
+    db.remove_root(root).expect("remove");
+    assert_eq!(db.recent_runs(1).expect("runs")[0].root, None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! facts about files.
 
 mod collections;
+mod events;
 mod files;
 mod model;
 mod open;

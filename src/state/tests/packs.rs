@@ -112,19 +112,3 @@ fn a_pack_is_recorded_only_where_it_was_intended() {
     fixture.db.intend_pack(pack(1), "small", None, 1).expect("intend");
     assert!(fixture.db.intend_pack(pack(1), "small", None, 1).is_err(), "a name is used once");
 }
-
-#[test]
-fn contents_are_visited_as_they_were_committed() {
-    let mut fixture = Fixture::new();
-    let seen = file_stat(2);
-    fixture.upload("a", &seen);
-    let mut found = Vec::new();
-    fixture
-        .db
-        .for_each_content(&mut |id, content| {
-            found.push((id, content));
-            ControlFlow::Continue(())
-        })
-        .expect("read");
-    assert_eq!(found, [(content_of(&seen).id(), content_of(&seen))]);
-}

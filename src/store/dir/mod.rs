@@ -23,8 +23,8 @@ mod tests;
 mod write;
 
 use super::{
-    DESCRIPTOR_KEY, Error, ErrorKind, Key, ObjectInfo, PROBE_PREFIX, Precaution, Protections,
-    PutOptions, PutReceipt, Result, Store, SweepStats,
+    DESCRIPTOR_KEY, Error, ErrorKind, Key, MAX_READ_BYTES, ObjectInfo, PROBE_PREFIX, Precaution,
+    Protections, PutOptions, PutReceipt, Result, Store, SweepStats,
 };
 use crate::fault;
 use bytes::Bytes;
@@ -185,7 +185,11 @@ impl Store for DirectoryStore {
             let detail = format!("bytes {range:?} wanted of an object of {size_bytes} bytes");
             return fault(ErrorKind::Integrity, detail);
         }
-        let len = usize::try_from(range.end - range.start).expect("objects fit into memory");
+        if range.end - range.start > MAX_READ_BYTES {
+            let detail = format!("it has {size_bytes} bytes: nothing of hsm's is that large");
+            return fault(ErrorKind::Integrity, detail);
+        }
+        let len = usize::try_from(range.end - range.start).expect("it is bounded");
         let bytes = read_exactly(&file, range.start, len)
             .map_err(|errno| self.error(errno, "get", key.as_str()))?;
         if bytes.len() != len {

@@ -1,19 +1,22 @@
 //! Reading from a bucket: one object, a range of it, or what is known of it.
 //!
-//! A body is read into one buffer whose size is known before, and whose length
-//! must come out right: a server that ignores a range, or has less than it
+//! A body is read into one buffer whose size is known before and bounded, and whose
+//! length must come out right: a server that ignores a range, or has less than it
 //! should, is caught here and not by a decoder. A connection that breaks inside
 //! a body is transient: it says nothing about the object. Each piece of a body is
 //! told to the thread's errand, so that a slow server is not taken for a dead one.
 
 use super::{S3Store, bare_etag, nanos_of};
 use crate::errand::Errand;
-use crate::store::{Error, ErrorKind, Key, ObjectInfo, Result, Sha256Sum};
+use crate::store::{Error, ErrorKind, Key, MAX_READ_BYTES, ObjectInfo, Result, Sha256Sum};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+
+/// More than the length of a pack's run; what is longer grows as it comes.
+const RESERVED_ON_TRUST: usize = 64 << 20;
 
 impl S3Store {
     pub(super) async fn get_object(&self, key: &Key, range: Option<Range<u64>>) -> Result<Bytes> {
@@ -44,12 +47,16 @@ impl S3Store {
             let announced = announced.unwrap_or(0);
             return self.wrong_length(key, format!("{announced} bytes announced, {len} wanted"));
         }
+        if len > MAX_READ_BYTES {
+            let detail = format!("{len} bytes announced: nothing of hsm's is that large");
+            return self.wrong_length(key, detail);
+        }
         self.collect(key, answer.body, len).await
     }
 
     async fn collect(&self, key: &Key, mut body: ByteStream, len: u64) -> Result<Bytes> {
-        let size = usize::try_from(len).expect("objects fit into memory");
-        let mut bytes = Vec::with_capacity(size);
+        let size = usize::try_from(len).expect("it is bounded");
+        let mut bytes = Vec::with_capacity(size.min(RESERVED_ON_TRUST));
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| {
                 self.error(ErrorKind::Transient, "get", key.as_str())

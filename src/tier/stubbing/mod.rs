@@ -20,11 +20,12 @@ pub use handover::stub_requested;
 use super::sightings::Sightings;
 use super::{Error, conditions, recover};
 use crate::chunk::Protection;
+use crate::config::OfflineBit;
 use crate::ids::{FileIdent, StoreId};
 use crate::manifest::{Content, VerifiedCopy};
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
-use crate::os::tree::{RootDir, is_gone};
+use crate::os::tree::{RootDir, is_gone, is_leased};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
 use crate::site::{Custody, Secluded, Site};
@@ -134,6 +135,7 @@ struct Bench<'a> {
     store_id: StoreId,
     protection: &'a Protection,
     judge: &'a Judge<'a>,
+    offline: OfflineBit,
 }
 
 /// A file that carries its marker and waits for the flush. Dropped together, the
@@ -159,7 +161,11 @@ pub fn run(
 ) -> Result<StubStats, Error> {
     let monitor = site.monitor;
     let tell = |path: &RelPath, error: &NotStubbed| {
-        monitor.file_failed(&path.to_path(root.path()), "stub", error);
+        let path = path.to_path(root.path());
+        match error {
+            NotStubbed::Refused(refusal) => monitor.file_left(&path, "stub", refusal),
+            error => monitor.file_failed(&path, "stub", error),
+        }
     };
     let mut stubbing = Stubbing::new(root_id, root, judge, &tell, goal_bytes);
     if site.guard.is_some() {
@@ -175,7 +181,7 @@ struct Stubbing<'a> {
     root_id: RootId,
     root: &'a RootDir,
     judge: &'a Judge<'a>,
-    /// Who is told of a file that failed.
+    /// Who is told of a file that failed or is left as it is.
     tell: &'a dyn Fn(&RelPath, &NotStubbed),
     goal_bytes: u64,
     stats: StubStats,
@@ -255,6 +261,7 @@ impl<'a> Stubbing<'a> {
             store_id: site.store_id,
             protection: site.protection,
             judge: self.judge,
+            offline: site.offline,
         };
         let armed = in_parallel(site.workers, batch.iter().collect(), |target| {
             bench.arm(target).map(|marked| (target, marked))
@@ -325,11 +332,9 @@ impl<'a> Stubbing<'a> {
                 let path = row.path.to_path(self.root.path());
                 tracing::info!(path = %path.display(), %refusal, "not stubbed");
             }
-            error => {
-                self.stats.failed += 1;
-                (self.tell)(&row.path, error);
-            }
+            _ => self.stats.failed += 1,
         }
+        (self.tell)(&row.path, error);
     }
 }
 
@@ -373,6 +378,9 @@ impl<'a> Bench<'a> {
         if is_gone(&source) {
             return Refusal::new(conditions::UNCHANGED, "it was deleted or renamed").into();
         }
+        if is_leased(&source) {
+            return Refusal::new(conditions::NOT_OPEN, conditions::LEASED).into();
+        }
         if source.kind() == std::io::ErrorKind::ExecutableFileBusy {
             return Refusal::new(conditions::NOT_OPEN, "it is a program that runs").into();
         }
@@ -404,7 +412,8 @@ impl<'a> Bench<'a> {
         }
         let copy = target.copy.lock().expect("no holder panics").take();
         let copy = copy.expect("each target is armed once");
-        let armed = stub::arm(file, self.space, &expected, copy, self.store_id.tag())?;
+        let tag = self.store_id.tag();
+        let armed = stub::arm(file, self.space, &expected, copy, tag, self.offline)?;
         Ok(Marked { armed, secluded })
     }
 

@@ -415,6 +415,7 @@ impl Assembler<'_, '_> {
         let full = path.to_path(self.shared.root.path());
         if error.is_change() {
             self.stats.changed += 1;
+            self.site.monitor.file_left(&full, "upload", error);
             self.site.monitor.notice(&format!("not uploaded: {}: {error}", full.display()));
             return;
         }

@@ -7,7 +7,7 @@ use crate::manifest::Piece;
 use crate::os::RelPath;
 use crate::os::file_ident;
 use crate::os::stat::{FileKind, Stat, statx_fd};
-use crate::os::tree::is_gone;
+use crate::os::tree::{is_gone, is_leased};
 use crate::os::xattrs;
 use crate::state::ChunkPlace;
 use crate::stub::{self, MarkerSpace, Placement};
@@ -51,6 +51,8 @@ pub enum FileError {
     Replaced,
     #[error("it was deleted or renamed; the next scan tells")]
     Vanished,
+    #[error("a program has a lease on it, as smbd for a client; it is tried again next time")]
+    Leased,
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
     #[error(
@@ -104,7 +106,8 @@ impl Stamp {
             stat = statx_fd(file).map_err(FileError::Read)?;
         }
         let attributes = xattrs::list(file).map_err(FileError::Read)?;
-        let xattrs = own_left_out(attributes).map_err(FileError::Read)?;
+        let mut xattrs = own_left_out(attributes).map_err(FileError::Read)?;
+        stub::leave_out(file, MarkerSpace::for_this_process(), &mut xattrs);
         Ok(Self { ident, stat, xattrs })
     }
 
@@ -127,12 +130,17 @@ impl Stamp {
 impl FileError {
     /// Why a file could not be opened.
     pub(super) fn open(source: io::Error) -> Self {
-        if is_gone(&source) { Self::Vanished } else { Self::Read(source) }
+        match source {
+            source if is_gone(&source) => Self::Vanished,
+            source if is_leased(&source) => Self::Leased,
+            source => Self::Read(source),
+        }
     }
 
     /// That is how files in use are: told and counted, no failure.
     pub(super) fn is_change(&self) -> bool {
-        matches!(self, Self::Changed(_) | Self::Replaced | Self::Vanished | Self::Collected)
+        use FileError::{Changed, Collected, Leased, Replaced, Vanished};
+        matches!(self, Changed(_) | Replaced | Vanished | Leased | Collected)
     }
 }
 

@@ -36,10 +36,10 @@ impl Stage {
         File::create(&image)
             .and_then(|file| file.set_len(bytes.saturating_add(LEAST_BYTES)))
             .map_err(|error| format!("no image can be made ({error})"))?;
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        run(foreign("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         let mount_point = base.join("volume");
         std::fs::create_dir(&mount_point).map_err(|error| error.to_string())?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount_point))?;
+        run(foreign("mount").args(["-o", "loop"]).arg(&image).arg(&mount_point))?;
         Ok(Self { mount_point, guard: None, config: None })
     }
 
@@ -87,10 +87,20 @@ impl Drop for Stage {
             }
             let _ = guard.wait();
         }
-        if let Err(why) = run(Command::new("umount").arg(&self.mount_point)) {
+        if let Err(why) = run(foreign("umount").arg(&self.mount_point)) {
             tracing::warn!("{why}");
         }
     }
+}
+
+/// Another's program. It has no use for our environment, in which there may be secrets.
+pub fn foreign(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
 }
 
 fn run(command: &mut Command) -> Result<(), String> {

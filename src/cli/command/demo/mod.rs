@@ -12,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
 use crate::clock::Stopwatch;
+use crate::os::private;
 use clap::Args;
 use guarded::Stage;
 use sample::{allocated, sample_tree};
@@ -63,9 +64,7 @@ min_size = "64KiB"
 
 pub fn run(context: &Context, args: &DemoArgs) -> Result<Outcome, Error> {
     let clockwork = Stopwatch::start();
-    let dir = tempfile::Builder::new()
-        .prefix("hsm-demo-")
-        .tempdir()
+    let dir = private::temporary_dir("hsm-demo-")
         .map_err(Error::io("make a directory in", &std::env::temp_dir()))?;
     let mut demo = Demo { context, base: dir.path().to_owned(), stage: None };
     let done = demo.tour(args.dir.as_deref());
@@ -169,7 +168,7 @@ impl Demo<'_> {
         let Some((name, stub)) = sample::first_stub(tree) else { return Ok(()) };
         let shown = stub.to_string_lossy().replace(&*self.base.to_string_lossy(), "$DEMO");
         self.say(&format!("\n$ cat '{shown}' | cmp - ORIGINAL"))?;
-        let cat = Command::new("cat").arg("--").arg(&stub).stdin(Stdio::null()).output();
+        let cat = guarded::foreign("cat").arg("--").arg(&stub).stdin(Stdio::null()).output();
         let bytes = cat.map_err(Error::io("run cat on", &stub))?.stdout;
         let kept = original.join(&name);
         if bytes != std::fs::read(&kept).map_err(Error::io("read", &kept))? {
@@ -217,7 +216,7 @@ impl Demo<'_> {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let copied = Command::new("cp").arg("-a").arg("--").args([from, to]).status();
+        let copied = guarded::foreign("cp").arg("-a").arg("--").args([from, to]).status();
         match copied {
             Ok(status) if status.success() => Ok(()),
             _ => Err(Error::refused(
@@ -228,7 +227,7 @@ impl Demo<'_> {
     }
 
     fn compare(&self, original: &Path, tree: &Path) -> Result<(), Error> {
-        let compared = Command::new("diff").arg("-r").arg("--").args([original, tree]).status();
+        let compared = guarded::foreign("diff").arg("-r").arg("--").args([original, tree]).status();
         match compared {
             Ok(status) if status.success() => self.say("# diff -r: equal to the original."),
             _ => Err(Error::refused(

@@ -8,6 +8,7 @@
 
 mod promise;
 mod root;
+mod samba;
 mod state;
 mod store;
 mod stubs;
@@ -39,7 +40,8 @@ Examples:
 /// Tries on a probe file in each root: attributes, punching holes, leases, file
 /// generations, time stamps; reads how the file system is mounted and where
 /// else it can be reached; looks whether a guard can watch it and does; looks at
-/// up to a thousand stubs without opening one; then says what is guaranteed
+/// up to a thousand stubs without opening one, and at Samba's settings for shares
+/// of the root; then says what is guaranteed
 /// there and what is not. Opens the state DB and checks it; tries the store with
 /// scratch objects and says how copies will be proven.
 ///
@@ -178,6 +180,7 @@ impl Around {
         };
         let mut watched = watched::check(path, checked.mount.as_ref(), around, &self.guard);
         findings.append(&mut watched.findings);
+        findings.extend(samba::check(path));
         let mut looked_at = 0;
         if let Some((state, row)) = recorded {
             let (found, count) = stubs::check(&root, state, row.id, self.seed);

@@ -5,13 +5,15 @@ use crate::cli::accounts::Accounts;
 use crate::cli::context::Context;
 use crate::cli::key_file;
 use crate::cli::report;
-use crate::config::Config;
+use crate::config::{Config, GuardAction, GuardPreset, GuardRule};
 use crate::guard::admission::Admission;
 use crate::state::StateDb;
+use std::collections::BTreeSet;
 
 /// The findings, and the state DB if it can be opened.
 pub fn check(context: &Context, config: &Config) -> (Vec<Finding>, Option<StateDb>) {
     let mut findings = vec![key(config), rules(config)];
+    findings.extend(presets(config));
     let state = match context.state_read_only(config) {
         Ok(state) => state,
         Err(error) => {
@@ -49,10 +51,33 @@ fn rules(config: &Config) -> Finding {
         }
         Ok(_) => {
             let budget = guard.budget.as_ref().map_or("no budget", |_| "a budget");
-            good("guard-rules", format!("{} rules, {budget}", guard.rules.len()))
+            let names: BTreeSet<&str> = guard.rules.iter().map(|rule| rule.name.as_str()).collect();
+            good("guard-rules", format!("{} rules, {budget}", names.len()))
         }
         Err(error) => bad("guard-rules", format!("the guard would not start: {error}")),
     }
+}
+
+/// What the presets of the guard's rules stand for.
+fn presets(config: &Config) -> Vec<Finding> {
+    let same = |a: &GuardRule, b: &GuardRule| (&a.name, a.preset) == (&b.name, b.preset);
+    let line = |rule: &GuardRule| {
+        let preset = GuardPreset::named(rule.preset?)?;
+        let action = match rule.action {
+            GuardAction::Recall => "recall".to_owned(),
+            GuardAction::Deny(errno) => format!("deny ({})", errno.as_str()),
+        };
+        let whose = if rule.user.is_empty() { "" } else { ", of the users named" };
+        let what = format!(
+            "rule {:?}: {} is {}{whose}: {action}; {}",
+            rule.name,
+            preset.name,
+            preset.describe(),
+            preset.what
+        );
+        Some(note("guard-preset", what))
+    };
+    config.guard.rules.chunk_by(same).filter_map(|ways| line(&ways[0])).collect()
 }
 
 /// Files in a transient state while no run is at work, or those of the run

@@ -12,6 +12,7 @@ use crate::config::ChunkingSection;
 use crate::ids::{NodeId, StoreId};
 use crate::manifest::StoreDescriptor;
 use crate::os::lock::RunLock;
+use crate::os::private;
 use crate::state::StateDb;
 use crate::store::{self, DESCRIPTOR_KEY, ErrorKind, Key, PutOptions, Store};
 use std::path::Path;
@@ -28,7 +29,9 @@ pub struct Done {
 /// that is executed is made.
 pub fn lock(plan: &Plan) -> Result<RunLock, Error> {
     let locks = plan.state_dir.join("locks");
-    make_dir(&locks)?;
+    for dir in [&plan.state_dir, &locks] {
+        private::make_dir(dir).map_err(Error::io("make the directory", dir))?;
+    }
     context::acquire(&locks.join("init.lock"))
 }
 
@@ -111,13 +114,13 @@ fn join(plan: &Plan, bytes: &[u8]) -> Result<Settled, Error> {
         Some(path) => Some(key_file::read(path)?),
         None => None,
     };
-    let protection = descriptor.protection(master.as_ref())?;
-    if plan.key_file.is_some() && !protection.is_encrypted() {
+    if plan.key_file.is_some() && descriptor.key_check.is_none() {
         return Err(Error::refused(
             format!("the store {} exists and is not encrypted", plan.store.url),
             "hsm init without --encrypt and --key-file, or another store",
         ));
     }
+    descriptor.protection(master.as_ref())?;
     Ok(Settled { descriptor, made_store: false, made_key: false })
 }
 

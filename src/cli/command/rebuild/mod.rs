@@ -165,6 +165,7 @@ fn site<'a>(
         workers: config.upload.threads.unwrap_or(cores).max(1),
         memory_bytes: config.upload.memory_bytes,
         connections: config.store.concurrency.unwrap_or(4).max(1),
+        offline: config.samba.offline,
         custody: &Leases,
         guard: None,
     })
@@ -220,8 +221,14 @@ fn write_down(
     let exit = if stats.problems > 0 { Exit::Problems } else { Exit::Done };
     let now_ns = context.now_ns();
     let outcome = json!({ "exit": exit.code(), "differences": stats.differences() }).to_string();
-    let command = "rebuild".to_owned();
-    site.state.record_run(&RunRow { command, started_ns: now_ns, finished_ns: now_ns, outcome })?;
+    site.state.record_run(&RunRow {
+        command: "rebuild".to_owned(),
+        root: None,
+        started_ns: now_ns,
+        finished_ns: now_ns,
+        outcome,
+        usage: None,
+    })?;
     Ok(())
 }
 

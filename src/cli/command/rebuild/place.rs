@@ -7,6 +7,7 @@ use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
 use crate::config::Config;
 use crate::fault;
+use crate::os::private;
 use crate::state::{self, StateDb};
 use crate::units::format_time;
 use std::ffi::OsString;
@@ -30,7 +31,8 @@ impl Place {
     pub fn new(config: &Config, dry_run: bool) -> Result<Self, Error> {
         let current = context::state_file(&config.state_dir);
         if dry_run {
-            let dir = tempfile::tempdir().map_err(Error::io("make", &std::env::temp_dir()))?;
+            let dir =
+                private::temporary_dir("hsm-").map_err(Error::io("make", &std::env::temp_dir()))?;
             let new = context::state_file(dir.path());
             return Ok(Self { current, new, _dir: Some(dir) });
         }
