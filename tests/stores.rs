@@ -8,9 +8,9 @@ mod support;
 
 use std::path::Path;
 use store_place::StorePlace;
-use support::Sandbox;
 use support::snapshot::{Snapshot, allocated, assert_same, is_stub, snapshot};
 use support::trees::ordinary;
+use support::{Ran, Sandbox};
 
 fn sandbox_at(place: &StorePlace) -> (Sandbox, Vec<String>) {
     let mut sandbox = Sandbox::empty();
@@ -84,10 +84,18 @@ fn swift_behind_keystone() {
 #[test]
 fn missing_credentials_are_named_and_nothing_is_written() {
     let sandbox = Sandbox::empty();
-    let tree = sandbox.tree();
-    let init = ["init", "--store", "swift://cold", tree.to_str().expect("a plain path")];
-    sandbox.hsm(init).exits(1).complains(&["no Swift credentials", "ST_USER", "OS_USERNAME"]);
+    init_at(&sandbox, "swift://cold").exits(1).complains(&[
+        "no Swift credentials",
+        "ST_USER",
+        "OS_USERNAME",
+    ]);
     assert!(!sandbox.config().exists());
+}
+
+fn init_at(sandbox: &Sandbox, url: &str) -> Ran {
+    let (state, tree) = (sandbox.state_dir(), sandbox.tree());
+    let [state, tree] = [&state, &tree].map(|path| path.to_str().expect("a plain path"));
+    sandbox.hsm(["init", "--state-dir", state, "--store", url, tree])
 }
 
 /// What only a build with the feature `more-stores` can open.
@@ -115,12 +123,10 @@ mod more_stores {
 #[test]
 fn a_store_of_another_build_names_the_feature() {
     let sandbox = Sandbox::empty();
-    let tree = sandbox.tree();
     for url in
         ["sftp://ann@host/dir", "webdav+https://host/dir", "azblob://container", "gcs://bucket/p"]
     {
-        let init = ["init", "--store", url, tree.to_str().expect("a plain path")];
-        sandbox.hsm(init).exits(1).complains(&["built without", "--features more-stores"]);
+        init_at(&sandbox, url).exits(1).complains(&["built without", "--features more-stores"]);
         assert!(!sandbox.config().exists());
     }
 }
