@@ -3,8 +3,9 @@
 //! policy, the state DB, the store and the locks.
 //!
 //! The environment is read here and, for credentials of the second store, in
-//! `second`, nowhere else: `HSM_CONFIG` (by the argument parser),
-//! the XDG directories, and `HSM_TEST_NOW`, which fixes the clock for tests (an
+//! `second`, nowhere else: `HSM_CONFIG` (by the argument parser), the XDG
+//! directories, the variables with stores' credentials, and `HSM_TEST_NOW`, which
+//! fixes the clock for tests (an
 //! RFC 3339 time or nanoseconds since the epoch).
 //!
 //! Opening the state DB never creates it; only `hsm init` does. Locks are taken
@@ -259,6 +260,7 @@ pub fn store_options(section: &StoreSection, stop: &Stop) -> StoreOptions {
     let mut options = StoreOptions::new(&section.url);
     options.endpoint.clone_from(&section.endpoint);
     options.region.clone_from(&section.region);
+    options.variables = store::Variables::among(std::env::vars_os());
     options.path_style = section.path_style.then_some(true);
     options.storage_class.clone_from(&section.storage_class);
     options.sse.clone_from(&section.sse);

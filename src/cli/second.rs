@@ -17,13 +17,16 @@ use crate::manifest::StoreDescriptor;
 use crate::monitor::Stop;
 use crate::site::second::OpenSecond;
 use crate::state::StateDb;
-use crate::store::{self, AbsentStore, AccessKey, Capabilities, Store, StoreOptions};
+use crate::store::{self, AbsentStore, AccessKey, Capabilities, Store, StoreOptions, Variables};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::sync::Arc;
 
 /// The state DB's setting that names the second store, as JSON of [`Known`].
 pub const SETTING: &str = "second_store";
 
+/// Before the name of each variable that is for the second store.
+const PREFIX: &str = "HSM_SECOND_";
 const KEY_ID: &str = "HSM_SECOND_AWS_ACCESS_KEY_ID";
 const SECRET: &str = "HSM_SECOND_AWS_SECRET_ACCESS_KEY";
 const TOKEN: &str = "HSM_SECOND_AWS_SESSION_TOKEN";
@@ -54,6 +57,13 @@ pub fn options(section: &StoreSection, stop: &Stop) -> StoreOptions {
     if let (Some(id), Some(secret)) = (set(KEY_ID), set(SECRET)) {
         options.access_key = Some(AccessKey { id, secret });
         options.session_token = set(TOKEN);
+    }
+    let own = |(name, value): (OsString, OsString)| {
+        Some((name.to_str()?.strip_prefix(PREFIX)?.into(), value))
+    };
+    let variables = Variables::among(std::env::vars_os().filter_map(own));
+    if !variables.is_empty() {
+        options.variables = variables;
     }
     options
 }

@@ -59,7 +59,8 @@ pub struct Config {
 /// How to reach the store. Names and defaults are those of `store`'s options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSection {
-    /// `file:///dir` or `s3://bucket[/prefix]`.
+    /// `file:///dir`, `s3://bucket[/prefix]`, `swift://container[/prefix]`, or one of
+    /// docs/STORES.md.
     pub url: String,
     pub endpoint: Option<String>,
     pub region: Option<String>,

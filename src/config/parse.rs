@@ -224,7 +224,7 @@ fn refuse_secrets(store: &Section<'_, '_>, keys: &[&str]) {
             store.doc().problem_at(
                 place,
                 format!("{key:?} in {}: the config holds no secrets", store.title()),
-                "use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here",
+                "use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here",
             );
         }
     }
@@ -232,16 +232,24 @@ fn refuse_secrets(store: &Section<'_, '_>, keys: &[&str]) {
 }
 
 fn read_url(item: &Item<'_, '_>) -> Option<String> {
-    const MEND: &str = "write file:///absolute/directory or s3://bucket/prefix";
+    const MEND: &str =
+        "write file:///absolute/directory, s3://bucket/prefix or swift://container/prefix";
     let url = item.text()?;
     if has_credentials(url) {
         // The text is not shown: messages end up in logs.
         item.problem("the store url holds credentials, the config holds no secrets", MEND);
         return None;
     }
-    let why = if let Some(rest) = url.strip_prefix("s3://") {
+    let why = if let Some(rest) = after_scheme(url, &["s3", "swift", "azblob", "gcs"]) {
         let bucket = rest.split('/').next().unwrap_or("");
         bucket.is_empty().then_some("no bucket")
+    } else if let Some(rest) = after_scheme(url, &["sftp", "webdav+https", "webdav+http"]) {
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        match (host.is_empty(), path.is_empty()) {
+            (true, _) => Some("no host"),
+            (false, true) => Some("no directory"),
+            _ => None,
+        }
     } else if let Some(directory) = url.strip_prefix("file://") {
         let parts = Path::new(directory).components();
         match directory.starts_with('/') {
@@ -262,10 +270,22 @@ fn read_url(item: &Item<'_, '_>) -> Option<String> {
     Some(url.to_owned())
 }
 
-/// Whether a URL has a user part before its host.
+/// What follows one of these schemes.
+fn after_scheme<'u>(url: &'u str, schemes: &[&str]) -> Option<&'u str> {
+    let (scheme, rest) = url.split_once("://")?;
+    schemes.contains(&scheme).then_some(rest)
+}
+
+/// Whether a URL has a user part before its host; a user alone is no secret
+/// where it says whose key SSH takes.
 fn has_credentials(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    !url.starts_with("file:") && rest.split('/').next().is_some_and(|host| host.contains('@'))
+    let host = rest.split('/').next().unwrap_or("");
+    let has_user = match url.starts_with("sftp:") {
+        true => host.split_once('@').is_some_and(|(user, _)| user.contains(':')),
+        false => host.contains('@'),
+    };
+    !url.starts_with("file:") && has_user
 }
 
 fn read_endpoint(item: &Item<'_, '_>) -> Option<String> {

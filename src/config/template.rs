@@ -163,11 +163,13 @@ state_dir = {state_dir}
 policy_dir = {policy_dir}
 
 [store]
-# file:///directory or s3://bucket/prefix. Credentials never stand here: they
-# come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws or the instance.
+# file:///directory, s3://bucket/prefix or swift://container/prefix; docs/STORES.md
+# has the others. Credentials never stand here: they come from AWS_ACCESS_KEY_ID and
+# AWS_SECRET_ACCESS_KEY, ~/.aws or the instance; for Swift from ST_USER and ST_KEY or OS_*.
 url = {url}
 
-# For stores other than AWS.
+# For S3 stores other than AWS; for Swift where to log in, instead of ST_AUTH or
+# OS_AUTH_URL.
 {endpoint}
 {region}
 {path_style}

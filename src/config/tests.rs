@@ -251,10 +251,10 @@ threads = 0
 /etc/hsm/config.toml:2:70: root /srv/a is listed twice; remove one of the two
 /etc/hsm/config.toml:3:1: unknown key "statedir" in the file; did you mean "state_dir"?
 /etc/hsm/config.toml:4:14: expected a text in quotes, found a whole number
-/etc/hsm/config.toml:6:7: bad store url "s4://b": unknown scheme; write file:///absolute/directory or s3://bucket/prefix
+/etc/hsm/config.toml:6:7: bad store url "s4://b": unknown scheme; write file:///absolute/directory, s3://bucket/prefix or swift://container/prefix
 /etc/hsm/config.toml:7:12: the endpoint holds credentials, the config holds no secrets; write https://host[:port]
-/etc/hsm/config.toml:8:1: "secret_key" in [store]: the config holds no secrets; use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here
-/etc/hsm/config.toml:9:1: "aws_access_key_id" in [store]: the config holds no secrets; use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here
+/etc/hsm/config.toml:8:1: "secret_key" in [store]: the config holds no secrets; use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here
+/etc/hsm/config.toml:9:1: "aws_access_key_id" in [store]: the config holds no secrets; use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here
 /etc/hsm/config.toml:10:1: unknown key "storage_clas" in [store]; did you mean "storage_class"?
 /etc/hsm/config.toml:11:7: unknown server-side encryption "AES"; write "AES256", "aws:kms" or "aws:kms:<key id>"
 /etc/hsm/config.toml:12:13: unknown checksums "when_required"; did you mean "when-required"?
@@ -273,6 +273,9 @@ threads = 0
 "#);
     for (url, why) in [
         ("s3://", "no bucket"),
+        ("swift:///prefix", "no bucket"),
+        ("sftp://ann@files", "no directory"),
+        ("webdav+https:///cold", "no host"),
         ("file://dir", "the directory is not absolute, it needs three slashes"),
         ("file:///", "\"/\" cannot be a store"),
         ("file:///a/../b", "it contains \"..\""),

@@ -1,7 +1,7 @@
 //! Objects by key: the one place that knows what a store is made of.
 //!
-//! Two backends, a directory (`dir`) and S3 (`s3`, the only room with SDK types
-//! and async code); and wrappers with the same interface for what is no
+//! Three backends: a directory (`dir`), S3 (`s3`, the only room with SDK types)
+//! and OpenStack Swift (`swift`); async code is in the rooms of the remote ones. And wrappers with the same interface for what is no
 //! backend's business: [`Retrying`], [`Limited`], and [`Faulty`] for tests.
 //! [`open`] stacks them. [`probe`] asks a store once what it can be trusted to
 //! do, and [`prove`] turns that into evidence that a pack's bytes are really
@@ -17,14 +17,19 @@ mod dir;
 mod error;
 mod key;
 mod limited;
+#[cfg(feature = "more-stores")]
+mod more;
 mod open;
 mod options;
 mod probe;
 mod prove;
 mod retrying;
 mod s3;
+mod sockets;
 mod sums;
+mod swift;
 mod thaw;
+mod variables;
 
 #[cfg(any(test, feature = "fault-points"))]
 pub mod contract;
@@ -33,6 +38,12 @@ mod faulty;
 #[cfg(test)]
 #[path = "../../tests/support/s3_server.rs"]
 mod s3_server;
+#[cfg(test)]
+#[path = "../../tests/support/store_place.rs"]
+mod store_place;
+#[cfg(test)]
+#[path = "../../tests/support/swift_server.rs"]
+mod swift_server;
 
 pub use absent::AbsentStore;
 pub use dir::DirectoryStore;
@@ -48,7 +59,9 @@ pub use prove::{can_prove_unread, prove, prove_stored};
 pub use retrying::{RetryPlan, Retrying};
 pub use s3::S3Store;
 pub use sums::Sha256Sum;
+pub use swift::SwiftStore;
 pub use thaw::{Access, Thawing};
+pub use variables::Variables;
 
 use crate::classes::Thaw;
 use bytes::Bytes;

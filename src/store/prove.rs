@@ -87,8 +87,8 @@ fn proven_by_head(
     sent: &Bytes,
 ) -> Result<bool> {
     let by_sum = receipt.sent_sha256.filter(|sum| trusts_sum(capabilities, sum));
-    let in_one_piece = matches!(receipt.sent_sha256, Some(Sha256Sum::Whole(_)));
-    if by_sum.is_none() && !(capabilities.etag_is_md5 && in_one_piece) {
+    let etag_proves = || capabilities.etag_is_md5 && has_md5_etag(receipt, sent);
+    if by_sum.is_none() && !etag_proves() {
         return Ok(false);
     }
     let info = store.head(&receipt.key)?;
@@ -105,6 +105,15 @@ fn proven_by_head(
         (Some(_), _) => Ok(false),
         // Another ETag need not be another object: encryption changes it.
         (None, _) => Ok(info.etag.is_some_and(|etag| etag == md5_hex(sent))),
+    }
+}
+
+/// Whether the object is one whose ETag can be the MD5 of its bytes: of several
+/// parts it cannot. Where no sum was declared, the answer to the PUT tells.
+fn has_md5_etag(receipt: &PutReceipt, sent: &Bytes) -> bool {
+    match receipt.sent_sha256 {
+        Some(sum) => matches!(sum, Sha256Sum::Whole(_)),
+        None => receipt.etag.as_ref().is_some_and(|etag| *etag == md5_hex(sent)),
     }
 }
 

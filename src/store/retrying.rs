@@ -128,8 +128,8 @@ impl<S: Store> Retrying<S> {
             size_bytes: info.size_bytes,
             etag: info.etag,
             server_sha256: info.sha256,
-            // What the first try declared is not known any more: `prove` will
-            // read the object back where it can be read.
+            // What the first try declared is not known any more: `prove` goes by the
+            // ETag, or reads the object back once more where it can be read.
             sent_sha256,
         })
     }

@@ -6,10 +6,6 @@
 //! one server stores as content), headers that only some understand are left
 //! out where they say nothing, and nothing a server merely claims is relied on.
 //!
-//! A server may take a request and never answer. Who reads from one waits only as
-//! long as somebody wants it: reads end when the stop of the thread's [`Errand`]
-//! is requested, writes do not.
-//!
 //! The SDK's retries are off: [`Retrying`](super::Retrying) does that for every
 //! backend alike.
 
@@ -27,23 +23,18 @@ mod trial;
 
 use super::{
     Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt,
-    Result, Store, StoreOptions, SweepStats, Thawing,
+    Result, Store, StoreOptions, SweepStats, Thawing, sockets,
 };
 use crate::classes::{self, Thaw};
-use crate::errand::Errand;
 use crate::fault;
 use crate::manifest::keys;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use std::ops::Range;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-
-/// Between two looks whether an answer is still wanted.
-const STOP_LOOKS: Duration = Duration::from_millis(50);
 
 /// A bucket, or the part of it below a prefix, as a store.
 #[derive(Debug)]
@@ -97,24 +88,15 @@ impl S3Store {
         }
     }
 
-    /// Blocks on a request that changes nothing, unless the thread's errand is to
-    /// stop: then the request is dropped, and its connection with it. The future
-    /// is polled on the calling thread, so it finds the errand there as well.
+    /// Blocks on a request that changes nothing, as long as somebody wants it.
     fn wait_for<T>(
         &self,
         operation: &'static str,
         subject: &str,
         request: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.runtime.block_on(async {
-            let mut request = pin!(request);
-            while !Errand::stop_requested() {
-                if let Ok(answer) = tokio::time::timeout(STOP_LOOKS, request.as_mut()).await {
-                    return answer;
-                }
-            }
-            Err(self.error(ErrorKind::Stopped, operation, subject))
-        })
+        sockets::while_wanted(&self.runtime, request)
+            .unwrap_or_else(|| Err(self.error(ErrorKind::Stopped, operation, subject)))
     }
 
     /// Fails with [`ErrorKind::AlreadyExists`] if the object is there.

@@ -9,6 +9,9 @@ use crate::config::Config;
 use crate::state::StateDb;
 use crate::store::{self, Capabilities, Protections, Store};
 
+/// Stores of which some keep versions and lock objects.
+const BUCKETS: [&str; 4] = ["s3://", "swift://", "azblob://", "gcs://"];
+
 pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec<Finding> {
     let store = match context.store(config, state) {
         Ok(store) => store,
@@ -23,7 +26,7 @@ pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec
         Err(error) => findings.push(bad("probe", report::one_line(&error.into()))),
     }
     // A directory has neither, and needs not be told so.
-    if config.store.url.starts_with("s3://") {
+    if BUCKETS.iter().any(|scheme| config.store.url.starts_with(scheme)) {
         match store.protections() {
             Ok(found) => findings.extend(protections(found)),
             Err(error) => findings.push(bad("versioning", report::one_line(&error.into()))),
@@ -91,7 +94,10 @@ fn capabilities(found: Capabilities, state: Option<&StateDb>) -> Vec<Finding> {
             .push(warning("listing", "a listing lags behind; hsm verify may need a second run"));
     }
     if !found.conditional_create {
-        findings.push(note("create-new", "not honoured; hsm never uses a name twice anyway"));
+        findings.push(note(
+            "create-new",
+            "not honoured; hsm never uses a name twice, and hsm gc asks for only_here",
+        ));
     }
     let before = state.and_then(|state| context::capabilities(state).ok().flatten());
     if before.is_some_and(|before| before != found) {
@@ -112,14 +118,14 @@ fn protections(found: Protections) -> [Finding; 2] {
             "versioning",
             "off: a deleted object is gone; turn it on, with a lifecycle rule for old versions",
         ),
-        None => note("versioning", "unknown: the bucket does not say whether it keeps versions"),
+        None => note("versioning", "unknown: the store does not say whether it keeps versions"),
     };
     let object_lock = match found.object_lock {
         Some(true) => good("object-lock", "on: sealed snapshots are locked until their date"),
         Some(false) => {
             note("object-lock", "off: sealed snapshots are kept by hsm, not by the store")
         }
-        None => note("object-lock", "unknown: the bucket does not say whether it can lock objects"),
+        None => note("object-lock", "unknown: the store does not say whether it can lock objects"),
     };
     [versioning, object_lock]
 }
@@ -129,7 +135,7 @@ fn proof(found: Capabilities) -> &'static str {
     if found.refuses_wrong_checksum && found.returns_checksum {
         "the store checks SHA-256 sums itself; copies are proven by its answer"
     } else if found.etag_is_md5 {
-        "copies are proven by the store's MD5, larger ones by reading back"
+        "copies are proven by the store's MD5, those sent in parts by reading back"
     } else {
         "copies are proven by reading every one of them back"
     }

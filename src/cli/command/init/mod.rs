@@ -26,6 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   hsm init --store s3://bucket/server1 /srv/media /srv/projects
   hsm init --store file:///mnt/nas/hsm --encrypt /srv/media
+  hsm init --store swift://cold/server1 --endpoint https://keystone:5000/v3 /srv/media
   hsm init /srv/another    # one more root for the same store
   hsm init --second-store file:///mnt/other/hsm    # for rules with copies = 2";
 
@@ -44,7 +45,10 @@ pub struct InitArgs {
     #[arg(value_name = "ROOT", required_unless_present = "second_store")]
     pub roots: Vec<PathBuf>,
 
-    /// Where copies go: file:///DIR or s3://BUCKET/PREFIX
+    /// Where copies go: file:///DIR, s3://BUCKET/PREFIX or swift://CONTAINER/PREFIX
+    ///
+    /// docs/STORES.md has the others, and where each one's credentials come from:
+    /// the environment or files, never this command line.
     ///
     /// Without it: a directory in the state directory, good for a first try
     /// only, because it frees no space on this server.
@@ -74,11 +78,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 
-    /// Another S3 server than AWS
+    /// Another S3 server than AWS; for Swift, where to log in
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
 
-    /// The S3 region
+    /// The region of an S3 or Swift store
     #[arg(long)]
     pub region: Option<String>,
 
