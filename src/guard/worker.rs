@@ -14,7 +14,8 @@ use super::recorder::{Record, Records};
 use super::waiter::Waiter;
 use super::watched::Watched;
 use crate::clock::Clock;
-use crate::os::owner_write;
+use crate::ids::FileIdent;
+use crate::os::{file_ident, owner_write};
 use crate::recall::{self, FileError, Filled};
 use crate::site::{Catalog, Leases};
 use crate::state::StateDb;
@@ -42,14 +43,14 @@ pub fn run(bench: &Bench, jobs: &Receiver<super::inodes::Inode>) {
     let mut state = None;
     while let Ok(inode) = jobs.recv() {
         let Some(task) = bench.inodes.begin(inode) else { continue };
-        let outcome = task.job.errand.run(|| make_whole(bench, &mut state, &task));
+        let (ident, outcome) = task.job.errand.run(|| make_whole(bench, &mut state, &task));
         if outcome.errno().is_some() && task.job.stop.requested() {
             bench.inodes.leave(inode);
             tracing::debug!(path = %task.name.display(), "stopped");
             continue;
         }
         let waiters = bench.inodes.finish(inode);
-        let record = Record::of(bench, &task, &waiters, &outcome);
+        let record = ident.and_then(|ident| Record::of(bench, &task, ident, &waiters, &outcome));
         let asking = asking(bench, &task, &waiters, &outcome);
         if outcome.errno().is_some() {
             refund(&bench.admission, &waiters);
@@ -87,11 +88,24 @@ impl Outcome {
     }
 }
 
-fn make_whole(bench: &Bench, state: &mut Option<StateDb>, task: &Task) -> Outcome {
-    let file = match open(bench, task) {
-        Ok(file) => file,
-        Err(error) => return Outcome::Unavailable(error.into()),
-    };
+/// Which file it was is told by the file itself: a program that waited for a guard
+/// that died left only the number of its event, and one that was denied meanwhile
+/// not even that.
+fn make_whole(
+    bench: &Bench,
+    state: &mut Option<StateDb>,
+    task: &Task,
+) -> (Option<FileIdent>, Outcome) {
+    match open(bench, task) {
+        Ok(file) => (file_ident(&file).ok(), fill_open(bench, state, file, task)),
+        Err(error) => {
+            let ident = task.event_file.as_ref().and_then(|file| file_ident(file).ok());
+            (ident, Outcome::Unavailable(error.into()))
+        }
+    }
+}
+
+fn fill_open(bench: &Bench, state: &mut Option<StateDb>, file: File, task: &Task) -> Outcome {
     if let Some(done) = bench.probes.fill(task.inode, &file) {
         return done;
     }
