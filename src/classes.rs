@@ -31,18 +31,21 @@ pub struct Class {
 }
 
 /// What a class costs.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Prices {
     /// A thousand requests that write.
     pub put_per_1000: f64,
+    /// A thousand requests that read; of an archive, with what it takes for being
+    /// asked at the standard tier.
+    pub get_per_1000: f64,
     /// A GiB kept for a month.
     pub gib_month: f64,
     /// A GiB read; of an archive, thawed at the standard tier.
     pub retrieval_gib: f64,
 }
 
-const fn prices(put_per_1000: f64, gib_month: f64, retrieval_gib: f64) -> Prices {
-    Prices { put_per_1000, gib_month, retrieval_gib }
+const fn prices(put: f64, get: f64, gib_month: f64, retrieval_gib: f64) -> Prices {
+    Prices { put_per_1000: put, get_per_1000: get, gib_month, retrieval_gib }
 }
 
 const fn class(name: &'static str, minimum_days: u32, minimum_kib: u64, prices: Prices) -> Class {
@@ -57,13 +60,13 @@ const fn archive(name: &'static str, minimum_days: u32, prices: Prices) -> Class
 
 /// The classes with known terms, dearest storage first.
 pub const CLASSES: [Class; 7] = [
-    class(STANDARD, 0, 0, prices(0.005, 0.023, 0.0)),
-    class("INTELLIGENT_TIERING", 0, 0, prices(0.005, 0.023, 0.0)),
-    class("STANDARD_IA", 30, 128, prices(0.01, 0.0125, 0.01)),
-    class("ONEZONE_IA", 30, 128, prices(0.01, 0.01, 0.01)),
-    class("GLACIER_IR", 90, 128, prices(0.02, 0.004, 0.03)),
-    archive("GLACIER", 90, prices(0.03, 0.0036, 0.01)),
-    archive("DEEP_ARCHIVE", 180, prices(0.05, 0.00099, 0.02)),
+    class(STANDARD, 0, 0, prices(0.005, 0.0004, 0.023, 0.0)),
+    class("INTELLIGENT_TIERING", 0, 0, prices(0.005, 0.0004, 0.023, 0.0)),
+    class("STANDARD_IA", 30, 128, prices(0.01, 0.001, 0.0125, 0.01)),
+    class("ONEZONE_IA", 30, 128, prices(0.01, 0.001, 0.01, 0.01)),
+    class("GLACIER_IR", 90, 128, prices(0.02, 0.01, 0.004, 0.03)),
+    archive("GLACIER", 90, prices(0.03, 0.0504, 0.0036, 0.01)),
+    archive("DEEP_ARCHIVE", 180, prices(0.05, 0.1004, 0.00099, 0.02)),
 ];
 
 /// The terms of a class, if it is a known one.

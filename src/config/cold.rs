@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 const COLD_KEYS: [&str; 3] = ["tier", "days", "errno"];
-const PRICE_KEYS: [&str; 3] = ["put_per_1000", "gib_month", "retrieval_gib"];
+const PRICE_KEYS: [&str; 4] = ["put_per_1000", "get_per_1000", "gib_month", "retrieval_gib"];
 
 /// How files in an archive class come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +60,9 @@ pub(super) fn read_prices(top: &Section<'_, '_>) -> PriceList {
     let section = top.item("prices").and_then(|item| item.open_section("[prices]"));
     for (name, _, item) in section.iter().flat_map(Section::entries) {
         let Some(section) = item.section(format!("[prices.{name}]"), &PRICE_KEYS) else { continue };
-        let nothing = Prices { put_per_1000: 0.0, gib_month: 0.0, retrieval_gib: 0.0 };
-        let prices = list.0.entry(name.to_owned()).or_insert(nothing);
-        let values = [&mut prices.put_per_1000, &mut prices.gib_month, &mut prices.retrieval_gib];
+        let Prices { put_per_1000, get_per_1000, gib_month, retrieval_gib } =
+            list.0.entry(name.to_owned()).or_default();
+        let values = [put_per_1000, get_per_1000, gib_month, retrieval_gib];
         for (key, value) in PRICE_KEYS.into_iter().zip(values) {
             *value = section.item(key).and_then(|item| price(&item)).unwrap_or(*value);
         }

@@ -68,10 +68,12 @@ const COLD: &str = r#"# What an archive is asked for when a file whose copy is i
 # days = 3
 # errno = "EAGAIN"
 
-# What storage costs here, for the estimates of hsm plan; by class, in dollars. The
+# What storage costs here, for the estimates of hsm plan and
+# hsm report; by class, in dollars. The
 # list prices of Amazon S3 hold where nothing is said.
 # [prices.GLACIER]
 # put_per_1000 = 0.03
+# get_per_1000 = 0.0504
 # gib_month = 0.0036
 # retrieval_gib = 0.01
 

@@ -144,7 +144,7 @@ gib_month = 0.002
             let mut list = PriceList::default();
             let glacier = list.0.get_mut("GLACIER").expect("a listed class");
             glacier.gib_month = 0.004;
-            let own = Prices { put_per_1000: 1.0, gib_month: 0.002, retrieval_gib: 0.0 };
+            let own = Prices { put_per_1000: 1.0, gib_month: 0.002, ..Prices::default() };
             list.0.insert("COLDLINE".into(), own);
             list
         },

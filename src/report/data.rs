@@ -60,7 +60,7 @@ impl Report<'_> {
             "template": self.template,
             "recalls": days,
             "store": store,
-            "prices": prices::prices(),
+            "prices": prices::prices(self.sources.prices),
             "prices_source": prices::SOURCE,
         })
     }

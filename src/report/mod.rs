@@ -18,6 +18,7 @@ mod template;
 pub use page::page;
 
 use crate::chunk::Chunking;
+use crate::config::PriceList;
 use crate::monitor::Stop;
 use crate::policy::{Names, PolicyError, PolicySet};
 use crate::state::{self, RecallDay, Recaller, RootRow, StateDb, StoredSum};
@@ -59,6 +60,7 @@ pub struct Sources<'a> {
     pub chunking: Chunking,
     /// The store's, where the policy says none.
     pub storage_class: Option<&'a str>,
+    pub prices: &'a PriceList,
     pub now_ns: i64,
     pub stop: &'a Stop,
     /// Hears of roots that are not there, while others are.

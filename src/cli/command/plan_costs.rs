@@ -115,7 +115,8 @@ fn cost(name: &str, prices: classes::Prices, sum: &Sum, packs: u64) -> Cost {
     Cost {
         put: packs as f64 / 1000.0 * prices.put_per_1000,
         month: billed as f64 / GIB * prices.gib_month,
-        retrieval: sum.bytes as f64 / GIB * prices.retrieval_gib,
+        retrieval: sum.bytes as f64 / GIB * prices.retrieval_gib
+            + packs as f64 / 1000.0 * prices.get_per_1000,
     }
 }
 

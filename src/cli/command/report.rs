@@ -87,6 +87,7 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<Outcome, Error> {
             names,
             chunking: chunking(&config),
             storage_class: config.store.storage_class.as_deref(),
+            prices: &config.prices,
             now_ns: context.now_ns(),
             stop: &context.stop,
             tell: &tell,
