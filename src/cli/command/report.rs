@@ -9,13 +9,11 @@ use crate::cli::exit::Exit;
 use crate::cli::locate;
 use crate::cli::opened::chunking;
 use crate::cli::output::{escaped, escaped_path};
+use crate::cli::whole_file::WholeFile;
 use crate::report::{Report, Sources, Spelling, page};
 use crate::state::RootRow;
 use clap::Args;
 use serde_json::{Map, Value, json};
-use std::fs::Permissions;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -97,7 +95,9 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<Outcome, Error> {
     })?;
     match target {
         Some(target) => {
-            write(&target, &page(&data))?;
+            let mut file = WholeFile::open(context, &target)?;
+            file.write(page(&data).as_bytes())?;
+            file.close()?;
             context.out.remark(format!("{files} files, {}", escaped_path(&target)))?;
         }
         None if to_stdout => context.out.raw(page(&data).as_bytes())?,
@@ -148,21 +148,4 @@ fn record(data: Value) -> Value {
         record.extend(fields);
     }
     Value::Object(record)
-}
-
-/// Under its name only when it is whole. A link in its place is replaced, not
-/// followed.
-fn write(path: &Path, page: &str) -> Result<(), Error> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let write = || {
-        let mut file = tempfile::Builder::new()
-            .prefix(".hsm-report-")
-            .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(dir)?;
-        file.write_all(page.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(Error::io("write", path))
 }
