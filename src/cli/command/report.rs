@@ -9,14 +9,14 @@ use crate::cli::exit::Exit;
 use crate::cli::locate;
 use crate::cli::opened::chunking;
 use crate::cli::output::{escaped, escaped_path};
+use crate::cli::whole_file::beside;
 use crate::report::{Report, Sources, Spelling, page};
 use crate::state::RootRow;
 use clap::Args;
 use serde_json::{Map, Value, json};
-use std::fs::Permissions;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +61,10 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<Outcome, Error> {
     let all = state.roots()?;
     let roots = chosen(&all, &args.roots)?;
     let target = match &args.html {
-        Some(file) if !to_stdout => Some(outside(&all, file)?),
+        Some(file) if !to_stdout => {
+            let full = outside(&all, file)?;
+            Some((beside(&full, ".hsm-report-", 0o600)?, full))
+        }
         _ => None,
     };
     let texts = context.policy_texts(&config, &args.policy)?;
@@ -95,8 +98,8 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<Outcome, Error> {
         Ok((exit, report.files(), report.data(&spelling)))
     })?;
     match target {
-        Some(target) => {
-            write(&target, &page(&data))?;
+        Some((file, target)) => {
+            write(file, &target, &page(&data))?;
             context.out.remark(format!("{files} files, {}", escaped_path(&target)))?;
         }
         None if to_stdout => context.out.raw(page(&data).as_bytes())?,
@@ -151,13 +154,8 @@ fn record(data: Value) -> Value {
 
 /// Under its name only when it is whole. A link in its place is replaced, not
 /// followed.
-fn write(path: &Path, page: &str) -> Result<(), Error> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
+fn write(mut file: NamedTempFile, path: &Path, page: &str) -> Result<(), Error> {
     let write = || {
-        let mut file = tempfile::Builder::new()
-            .prefix(".hsm-report-")
-            .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(dir)?;
         file.write_all(page.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
