@@ -11,6 +11,7 @@ mod operations {
     mod exposition;
     mod live;
     mod log;
+    mod outputs;
     mod plans;
     mod recalls;
     mod status;

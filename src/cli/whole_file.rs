@@ -2,10 +2,17 @@
 //! output, where a reader sees what there is.
 //!
 //! Only its owner may read it: it holds file names.
+//!
+//! Taking a name by a rename replaces whatever has it. For root that may be `/dev/null`,
+//! which then is an ordinary file for the whole machine: so anything that is no file, and a
+//! link to such a thing, is refused before there is anything to write.
 
 use super::context::Context;
 use super::error::Error;
+use super::output::escaped_path;
+use std::fs::Permissions;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -27,8 +34,7 @@ impl<'c> WholeFile<'c> {
             return Ok(Self { context, file: None });
         }
         let full = std::path::absolute(path).map_err(Error::io("make absolute", path))?;
-        let dir = full.parent().unwrap_or(Path::new("/"));
-        let file = NamedTempFile::new_in(dir).map_err(Error::io("make a file in", dir))?;
+        let file = beside(&full, ".hsm-", 0o600)?;
         Ok(Self { context, file: Some((BufWriter::new(file), full)) })
     }
 
@@ -49,5 +55,37 @@ impl<'c> WholeFile<'c> {
         let dir = path.parent().unwrap_or(Path::new("/"));
         let synced = std::fs::File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(Error::io("flush", dir))
+    }
+}
+
+/// A temporary file beside an absolute path, to take its name by `persist`. A link that
+/// has the name is replaced then and not followed.
+pub fn beside(path: &Path, prefix: &str, mode: u32) -> Result<NamedTempFile, Error> {
+    if let Some(kind) = no_file(path) {
+        let what = format!("{} is {kind}, and no file to write to", escaped_path(path));
+        return Err(Error::refused(what, "the name of a file, or - for standard output"));
+    }
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(dir)
+        .map_err(Error::io("make a file in", dir))
+}
+
+/// What has the name, if that is nothing that a file may replace.
+fn no_file(path: &Path) -> Option<&'static str> {
+    let own = path.symlink_metadata().ok()?.file_type();
+    // /dev/stdout leads to whatever the descriptor is now, also to a file.
+    if own.is_symlink() && path.read_link().is_ok_and(|to| to.starts_with("/proc")) {
+        return Some("a link to a descriptor");
+    }
+    let found = if own.is_symlink() { path.metadata().ok()?.file_type() } else { own };
+    match () {
+        () if found.is_dir() => Some("a directory"),
+        () if found.is_char_device() || found.is_block_device() => Some("a device"),
+        () if found.is_fifo() => Some("a pipe"),
+        () if found.is_socket() => Some("a socket"),
+        () => None,
     }
 }

@@ -11,6 +11,7 @@
 //! row wanted, or the row is not done, whatever the reason.
 
 use super::candidates::{Choice, Look, Looked, Stage};
+use super::marks::Marks;
 use super::plan::{Planner, Pressure, Wish, pressure, state_of};
 use super::plan_file::{PlanFile, Planned, Row};
 use super::rescan::open_root;
@@ -25,7 +26,7 @@ use crate::os::tree::{RootDir, is_gone};
 use crate::policy::{FileState, PolicySet};
 use crate::site::Site;
 use crate::state::{EntryRow, RootRow, StateDb};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -147,7 +148,7 @@ struct Approved<'p> {
     plan: &'p PlanFile,
     tell: &'p Tell<'p>,
     /// Lines that are settled or skipped: their fate is told once.
-    closed: Mutex<HashSet<u64>>,
+    closed: Mutex<Marks>,
     applied: Mutex<Applied>,
 }
 
@@ -162,10 +163,12 @@ impl Choice for Approved<'_> {
     fn entries<'a>(&'a self, look: Look<'a>) -> Result<Looked<'a>, Error> {
         let stage = look.stage;
         let rows = self.checked(look)?;
+        // Two plans in one file may have a row twice; a run takes a file once.
+        let mut taken = Marks::default();
         Ok(Box::new(rows.filter_map(move |checked| match checked {
             Err(error) => Some(Err(error)),
             Ok((_, row, _)) if stage == Stage::Stub && row.action != Planned::Tier => None,
-            Ok((_, _, entry)) => Some(Ok(entry)),
+            Ok((_, _, entry)) => taken.insert(entry.ino).then_some(Ok(entry)),
         })))
     }
 }
@@ -207,7 +210,7 @@ impl<'p> Approved<'p> {
     }
 
     fn is_closed(&self, line: u64) -> bool {
-        self.closed.lock().expect("no holder panics").contains(&line)
+        self.closed.lock().expect("no holder panics").contains(line)
     }
 
     fn close(&self, line: u64, count: impl FnOnce(&mut Applied)) {
@@ -241,7 +244,7 @@ impl<'p> Approved<'p> {
         for next in self.plan.rows_of(&root_row.path) {
             let (line, row) = next?;
             applied.rows += 1;
-            if closed.contains(&line) {
+            if closed.contains(line) {
                 continue;
             }
             let entry = state.entry_at(root_row.id, &row.path)?;

@@ -21,6 +21,7 @@ mod describe;
 pub mod examine;
 pub mod freshness;
 pub mod guarded;
+mod marks;
 pub mod neighbours;
 pub mod plan;
 pub mod plan_file;

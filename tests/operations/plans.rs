@@ -318,6 +318,19 @@ fn a_file_that_is_open_is_left_and_named_with_the_reason() {
     assert_eq!(state(&sandbox, "b"), "uploaded");
 }
 
+/// Two plans that somebody put into one file.
+#[test]
+fn a_row_that_is_there_twice_is_done_once() {
+    let sandbox = planned();
+    edit(&sandbox, |lines| lines.extend_from_within(1..));
+    let ran = apply(&sandbox, &[]).succeeds();
+    assert_eq!((&ran.summary()["rows"], &ran.summary()["done_rows"]), (&json!(8), &json!(8)));
+    assert_eq!((rows(&ran), &ran.summary()["uploaded_files"]), (vec![], &json!(4)));
+    for name in ["a", "b", "dir/c", "dir/d"] {
+        assert_eq!(state(&sandbox, name), "stub");
+    }
+}
+
 #[test]
 fn two_runs_on_one_root_do_not_meet() {
     let sandbox = planned();

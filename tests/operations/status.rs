@@ -260,5 +260,8 @@ fn a_scraper_reads_what_people_see() {
     // The same on standard output; where there is no directory there is no file.
     let shown = sandbox.hsm(["status", "--metrics", "-"]).succeeds().stdout();
     exposition::read(&shown).expect("an exposition");
-    sandbox.hsm(["status", "--metrics", "/nowhere/x.prom"]).exits(1).complains(&["cannot write"]);
+    sandbox
+        .hsm(["status", "--metrics", "/nowhere/x.prom"])
+        .exits(1)
+        .complains(&["cannot make a file in /nowhere"]);
 }

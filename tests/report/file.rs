@@ -47,7 +47,7 @@ fn the_file_is_replaced_whole_and_read_by_its_owner_alone() {
     sandbox
         .hsm(["report".as_ref(), "--html".as_ref(), missing.as_os_str()])
         .exits(1)
-        .complains(&["cannot write", "nowhere"]);
+        .complains(&["cannot make a file in", "nowhere"]);
 }
 
 #[test]

@@ -262,7 +262,7 @@ impl<'a> List<'a> {
         let (manifest, excludes) = match (tool, &args.exclude_to) {
             (None, _) => (Some(open(output)?), None),
             (Some(tool), None) => (None, Some((open(output)?, tool))),
-            (Some(_), Some(path)) if path.as_os_str() == output.as_os_str() => {
+            (Some(_), Some(path)) if locate::resolve(path)? == locate::resolve(output)? => {
                 let what = "--output and --exclude-to are one file".to_owned();
                 return Err(Error::Usage(what));
             }

@@ -59,7 +59,10 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<Outcome, Error> {
     let all = state.roots()?;
     let roots = chosen(&all, &args.roots)?;
     let target = match &args.html {
-        Some(file) if !to_stdout => Some(outside(&all, file)?),
+        Some(file) if !to_stdout => {
+            let full = outside(&all, file)?;
+            Some((WholeFile::open(context, &full)?, full))
+        }
         _ => None,
     };
     let texts = context.policy_texts(&config, &args.policy)?;
@@ -94,8 +97,7 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<Outcome, Error> {
         Ok((exit, report.files(), report.data(&spelling)))
     })?;
     match target {
-        Some(target) => {
-            let mut file = WholeFile::open(context, &target)?;
+        Some((mut file, target)) => {
             file.write(page(&data).as_bytes())?;
             file.close()?;
             context.out.remark(format!("{files} files, {}", escaped_path(&target)))?;

@@ -8,6 +8,7 @@ use super::survey::{RootSurvey, Survey};
 use super::thaws::Thaws;
 use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
+use crate::cli::whole_file::beside;
 use crate::metrics::{Exposition, Kind, seconds};
 use crate::policy::FileState;
 use crate::tier::standing::{Amount, Standing};
@@ -15,27 +16,35 @@ use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use tempfile::Builder;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
-/// Replaces the file at once: a scraper never reads half of it. Everybody may
-/// read it, as the scraper is another user.
-pub fn write(survey: &Survey, path: &Path) -> Result<(), Error> {
-    let full = std::path::absolute(path).map_err(Error::io("make absolute", path))?;
-    let dir = full.parent().unwrap_or(Path::new("/"));
-    let write = || {
+/// What takes the name of the file at once: a scraper never reads half of it.
+/// Everybody may read it, as the scraper is another user.
+pub struct Target {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Target {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = std::path::absolute(path).map_err(Error::io("make absolute", path))?;
         // A name that no textfile collector takes for its own (*.prom).
-        let mut file = Builder::new()
-            .prefix(".hsm-metrics-")
-            .permissions(Permissions::from_mode(0o644))
-            .tempfile_in(dir)?;
+        let file = beside(&path, ".hsm-metrics-", 0o644)?;
+        Ok(Self { file, path })
+    }
+}
+
+pub fn write(survey: &Survey, target: Target) -> Result<(), Error> {
+    let Target { mut file, path } = target;
+    let write = || {
         file.write_all(text(survey).as_bytes())?;
         // What the umask took away.
         file.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        file.persist(&full).map_err(|error| error.error)?;
+        file.persist(&path).map_err(|error| error.error)?;
         Ok(())
     };
-    write().map_err(Error::io("write", path))
+    write().map_err(Error::io("write", &path))
 }
 
 /// The exposition.

@@ -19,6 +19,7 @@ use crate::cli::args::PolicyFiles;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
 use clap::Args;
+use metrics::Target;
 use std::path::PathBuf;
 use survey::{Sources, Survey};
 
@@ -61,6 +62,11 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<Outcome, Error> {
     if args.watch {
         watch::require_terminal()?;
     }
+    let to_stdout = args.metrics.as_ref().is_some_and(|file| file.as_os_str() == "-");
+    if to_stdout && context.global.json {
+        let what = "--metrics - and --json both want standard output";
+        return Err(Error::Usage(what.to_owned()));
+    }
     let config = context.config()?;
     let policy = context.policy(&config, &PolicyFiles { files: vec![] })?;
     // Tells what is missing, if anything is.
@@ -69,20 +75,19 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<Outcome, Error> {
     if args.watch {
         return watch::run(context, &sources);
     }
+    let target = args.metrics.as_deref().filter(|_| !to_stdout).map(Target::open).transpose()?;
     let survey = Survey::take(&sources)?;
     let outcome = Outcome::done()
         .with("roots", survey.roots.len())
         .with("store", &survey.store)
         .with("refused_recalls", survey.refused_recalls());
-    match &args.metrics {
+    match target {
+        Some(target) => metrics::write(&survey, target)?,
+        None if to_stdout => context.out.line(metrics::text(&survey).trim_end())?,
         None => {
             lines::lines(&survey, 0).iter().try_for_each(|line| context.out.line(&line.text))?;
             records::write(&survey, &context.out)?;
         }
-        Some(path) if path.as_os_str() == "-" => {
-            context.out.line(metrics::text(&survey).trim_end())?;
-        }
-        Some(path) => metrics::write(&survey, path)?,
     }
     Ok(outcome)
 }
