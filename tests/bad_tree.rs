@@ -447,8 +447,13 @@ fn init_refuses_what_cannot_work_and_writes_nothing() {
         (&state, &store, &[&at("")], &["overlap"]),
         (&state, &in_tree, &[&tree], &["and the store", "overlap"]),
         (&at("tree/state"), &store, &[&tree], &["and the state directory", "overlap"]),
-        (&state, "ftp://host/x", &[&tree], &["ftp://host/x", "file:///path or s3://bucket/prefix"]),
-        (&state, "/just/a/path", &[&tree], &["file:///path or s3://bucket/prefix"]),
+        (
+            &state,
+            "ftp://host/x",
+            &[&tree],
+            &["ftp://host/x", "file:///path, s3://bucket/prefix or swift://"],
+        ),
+        (&state, "/just/a/path", &[&tree], &["file:///path, s3://bucket/prefix or swift://"]),
         (&state, "file://relative", &[&tree], &["file:///absolute/path"]),
     ];
     for (state, store, roots, words) in table {

@@ -56,7 +56,7 @@ fn init_refuses_roots_that_would_tier_hsm_itself_away() {
         (&["init", &server.text("")], "overlap"),
         (&["init", &tree, &server.text("tree/inner")], "overlap"),
         (&["init", &tree, "--store", &store_inside], "the store"),
-        (&["init", &tree, "--store", "ftp://x"], "file:///path or s3://"),
+        (&["init", &tree, "--store", "ftp://x"], "file:///path, s3://"),
     ];
     for (args, message) in refusals {
         let ran = server.run(args).code(1);

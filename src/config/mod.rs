@@ -147,4 +147,6 @@ impl Config {
 }
 
 #[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
 mod tests;

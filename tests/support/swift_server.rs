@@ -145,7 +145,7 @@ impl SwiftServer {
     /// Stops listening and cuts every connection.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(std::time::Duration::from_secs(10));
         }
     }
 }

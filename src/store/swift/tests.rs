@@ -222,7 +222,11 @@ fn nobody_there_is_unreachable() {
     let (mut server, store) = server_and_store();
     store.put(&key("packs/a"), noise(10, 1), &NEW).expect("put");
     server.stop();
-    assert_eq!(kind(store.head(&key("packs/a"))), ErrorKind::Unreachable);
+    // A request that was on its way over an old connection may be cut; the next finds nobody.
+    let mut kinds = (0..2).map(|_| kind(store.head(&key("packs/a"))));
+    let (first, then) = (kinds.next().expect("one"), kinds.next().expect("two"));
+    assert!([ErrorKind::Unreachable, ErrorKind::Transient].contains(&first), "{first:?}");
+    assert_eq!(then, ErrorKind::Unreachable);
     let fresh = bare(&options_for(&server));
     let error = fresh.head(&key("packs/a")).expect_err("nobody to log in at");
     assert_eq!(error.kind(), ErrorKind::Unreachable);
