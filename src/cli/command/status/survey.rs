@@ -121,7 +121,6 @@ impl Surveyor<'_> {
         let same = opened.filter(|dir| dir.identity().to_string() == row.identity);
         let week_ns = self.at_ns.saturating_sub(WEEK_NS);
         let begun = self.month.partition_point(|run| run.row.finished_ns < week_ns);
-        let of_root = |run: &&Run| run.row.root == Some(row.id);
         Ok(RootSurvey {
             row: row.clone(),
             states,
@@ -133,7 +132,7 @@ impl Surveyor<'_> {
             forecast: space.as_ref().filter(|_| same.is_some()).and_then(|s| self.ahead(row, s)),
             space,
             week: Week::of(&self.month[begun..], row.id),
-            last_run: self.month.iter().rev().find(of_root).cloned(),
+            last_run: self.state.last_run(row.id)?.map(Run::of),
         })
     }
 
