@@ -107,8 +107,7 @@ fn a_narrow_screen_shows_every_word_and_keys_reach_what_is_below() {
     sandbox.hsm(["tier"]).succeeds();
     let whole = sandbox.hsm(["status"]).succeeds().stdout();
     let mut live = Live::start(&sandbox, 14, 38);
-    // A count of two digits leaves no room for the rest.
-    live.shows("more lines; j or down");
+    live.shows("j or down shows them");
     live.types(b"\x1b[B");
     live.shows("more lines\x1b[K");
     live.types(b"G");
