@@ -529,13 +529,17 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__init)
-            opts="-n -q -v -h --store --encrypt --key-file --endpoint --region --path-style --state-dir --dry-run --json --quiet --verbose --config --help"
+            opts="-n -q -v -h --store --second-store --anew --encrypt --key-file --endpoint --region --path-style --state-dir --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --second-store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -941,13 +945,21 @@ _hsm() {
             return 0
             ;;
         hsm__subcmd__recall)
-            opts="-r -0 -n -q -v -h --recursive --files-from --null --discard-local --dry-run --json --quiet --verbose --config --help"
+            opts="-r -0 -n -q -v -h --recursive --files-from --null --discard-local --wait --pending --tier --days --dry-run --json --quiet --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --files-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tier)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --days)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -65,12 +65,14 @@ complete -c hsm -n "__fish_hsm_needs_command" -f -a "gc" -d 'Delete from the sto
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "doctor" -d 'Check whether everything hsm relies on really works here'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "policy" -d 'Check and show policies'
 complete -c hsm -n "__fish_hsm_needs_command" -f -a "demo" -d 'See it work on a small tree'
-complete -c hsm -n "__fish_hsm_using_subcommand init" -l store -d 'Where copies go: file:///DIR or s3://BUCKET/PREFIX' -r
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l store -d 'Where copies go: file:///DIR, s3://BUCKET/PREFIX or swift://CONTAINER/PREFIX' -r
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l second-store -d 'Where the second copies go that rules with copies = 2 ask for' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l key-file -d 'The key file to make or, for a store that is there, its key' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand init" -l endpoint -d 'Another S3 server than AWS' -r
-complete -c hsm -n "__fish_hsm_using_subcommand init" -l region -d 'The S3 region' -r
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l endpoint -d 'Another S3 server than AWS; for Swift, where to log in' -r
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l region -d 'The region of an S3 or Swift store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l state-dir -d 'Keep the state DB here [default: /var/lib/hsm, or the XDG state directory]' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand init" -l anew -d 'The second store is empty because it was lost: begin it anew'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l encrypt -d 'Encrypt everything in the store with a key file'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -l path-style -d 'Put the bucket in the path, not in the host name'
 complete -c hsm -n "__fish_hsm_using_subcommand init" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
@@ -126,10 +128,14 @@ complete -c hsm -n "__fish_hsm_using_subcommand stub" -s q -l quiet -d 'Print on
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s v -l verbose -d 'Tell more on stderr; twice for details of every request'
 complete -c hsm -n "__fish_hsm_using_subcommand stub" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l files-from -d 'Read paths from FILE, one per line; - is standard input' -r -F
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l tier -d 'How soon the archive is to bring it: Expedited, Standard or Bulk [default: as in the configuration]' -r
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l days -d 'How many days the copy that can be read is kept [default: as in the configuration]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s r -l recursive -d 'Recall everything below the directories named'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s 0 -l null -d 'Paths read end with NUL instead of a newline; without --files-from they come from standard input'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l discard-local -d 'Throw away what was written over a stub and recall the copy'
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l wait -d 'Wait until the archive has brought what is asked for, and recall it'
+complete -c hsm -n "__fish_hsm_using_subcommand recall" -l pending -d 'Recall every file that was asked for and is ready by now'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand recall" -s q -l quiet -d 'Print only the data asked for and errors'
@@ -160,8 +166,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand adopt" -s h -l help -d 'Print he
 complete -c hsm -n "__fish_hsm_using_subcommand restore" -l to -d 'Restore below this directory, which is made if it is missing' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand restore" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand restore" -l key-file -d 'The key file of an encrypted --store' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand restore" -l endpoint -d 'Another S3 server than AWS, for --store' -r
-complete -c hsm -n "__fish_hsm_using_subcommand restore" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l endpoint -d 'Another S3 server than AWS or the Swift login, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand restore" -l region -d 'The region, for --store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand restore" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
 complete -c hsm -n "__fish_hsm_using_subcommand restore" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
 complete -c hsm -n "__fish_hsm_using_subcommand restore" -l snapshot -d 'The files as they were when this snapshot was made' -r
@@ -197,8 +203,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s v -l verbose -d 'Te
 complete -c hsm -n "__fish_hsm_using_subcommand undelete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand cat" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand cat" -l key-file -d 'The key file of an encrypted --store' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand cat" -l endpoint -d 'Another S3 server than AWS, for --store' -r
-complete -c hsm -n "__fish_hsm_using_subcommand cat" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l endpoint -d 'Another S3 server than AWS or the Swift login, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand cat" -l region -d 'The region, for --store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand cat" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
 complete -c hsm -n "__fish_hsm_using_subcommand cat" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
 complete -c hsm -n "__fish_hsm_using_subcommand cat" -l snapshot -d 'The files as they were when this snapshot was made' -r
@@ -211,8 +217,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand cat" -s v -l verbose -d 'Tell mo
 complete -c hsm -n "__fish_hsm_using_subcommand cat" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand export" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand export" -l key-file -d 'The key file of an encrypted --store' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand export" -l endpoint -d 'Another S3 server than AWS, for --store' -r
-complete -c hsm -n "__fish_hsm_using_subcommand export" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l endpoint -d 'Another S3 server than AWS or the Swift login, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand export" -l region -d 'The region, for --store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand export" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
 complete -c hsm -n "__fish_hsm_using_subcommand export" -l as-of -d 'The files as they were in the store at this time (2026-01-31, 2026-01-31T14:00:00Z, now-90d)' -r
 complete -c hsm -n "__fish_hsm_using_subcommand export" -l snapshot -d 'The files as they were when this snapshot was made' -r
@@ -228,7 +234,7 @@ complete -c hsm -n "__fish_hsm_using_subcommand verify" -l store -d 'Check this 
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l key-file -d 'The key file of an encrypted --store' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l data -d 'Read the objects and re-hash them'
-complete -c hsm -n "__fish_hsm_using_subcommand verify" -l repair -d 'Upload again where the copy is bad and the local bytes are good'
+complete -c hsm -n "__fish_hsm_using_subcommand verify" -l repair -d 'Upload again where the copy is bad and the local bytes are good, and put the second copy where the first is bad'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s n -l dry-run -d 'Print what would be done and write nothing, not even to the state DB'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -l json -d 'Write one JSON object per line; the last one is the summary'
 complete -c hsm -n "__fish_hsm_using_subcommand verify" -s q -l quiet -d 'Print only the data asked for and errors'
@@ -308,8 +314,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s v -l verbose -d 'Tel
 complete -c hsm -n "__fish_hsm_using_subcommand recalls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l key-file -d 'The key file of an encrypted --store' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand history" -l endpoint -d 'Another S3 server than AWS, for --store' -r
-complete -c hsm -n "__fish_hsm_using_subcommand history" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l endpoint -d 'Another S3 server than AWS or the Swift login, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand history" -l region -d 'The region, for --store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand history" -l newest-first -d 'Begin with the newest version'
@@ -337,8 +343,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcom
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l key-file -d 'The key file of an encrypted --store' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS, for --store' -r
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS or the Swift login, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l region -d 'The region, for --store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from list" -l all -d 'Of every server that uses the store'
@@ -350,8 +356,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcom
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l to -d 'Restore below this directory, which is made if it is missing' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l key-file -d 'The key file of an encrypted --store' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l endpoint -d 'Another S3 server than AWS, for --store' -r
-complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l endpoint -d 'Another S3 server than AWS or the Swift login, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l region -d 'The region, for --store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand snapshot; and __fish_seen_subcommand_from restore" -l stubs -d 'Make stubs: all metadata now, the data on demand'
@@ -404,8 +410,8 @@ complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subco
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and not __fish_seen_subcommand_from list retire renew" -f -a "renew" -d 'Make this server a new node of the store'
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l store -d 'Read this store; no configuration is needed [default: the configured one]' -r
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l key-file -d 'The key file of an encrypted --store' -r -F
-complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS, for --store' -r
-complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l region -d 'The S3 region, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l endpoint -d 'Another S3 server than AWS or the Swift login, for --store' -r
+complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l region -d 'The region, for --store' -r
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l node -d 'The server that had the files: its host name, or the beginning of its id' -r
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l config -d 'Use this configuration file; the variable HSM_CONFIG does the same' -r -F
 complete -c hsm -n "__fish_hsm_using_subcommand nodes; and __fish_seen_subcommand_from list" -l path-style -d 'Put the bucket in the path, not in the host name, for --store'

@@ -140,6 +140,10 @@ uuid_id!(
     StoreId, "store id"
 );
 uuid_id!(
+    /// One second store: made by the `hsm init` that begins it.
+    CopyId, "copy id"
+);
+uuid_id!(
     /// One writer of catalog segments: one state DB of one server.
     NodeId, "node id"
 );
@@ -180,6 +184,13 @@ impl StoreId {
     /// The four bytes that a marker carries, enough to name a wrong store.
     pub fn tag(&self) -> [u8; 4] {
         [self.0[0], self.0[1], self.0[2], self.0[3]]
+    }
+}
+
+impl CopyId {
+    /// A new random id.
+    pub fn fresh() -> Self {
+        Self(uuid::Builder::from_random_bytes(random_128()).into_uuid().into_bytes())
     }
 }
 

@@ -18,6 +18,7 @@ pub mod adopt;
 pub mod backup;
 pub mod catalog;
 pub mod chunk;
+pub mod classes;
 pub mod cli;
 pub mod clock;
 pub mod config;

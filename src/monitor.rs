@@ -16,6 +16,8 @@ pub enum Phase {
     Uploading,
     Stubbing,
     Recalling,
+    /// Waiting for an archive; counted in packs.
+    Thawing,
     Restoring,
     Exporting,
     Collecting,
@@ -31,11 +33,20 @@ impl Phase {
             Self::Uploading => "uploading",
             Self::Stubbing => "stubbing",
             Self::Recalling => "recalling",
+            Self::Thawing => "thawing",
             Self::Restoring => "restoring",
             Self::Exporting => "exporting",
             Self::Collecting => "collecting",
             Self::Repacking => "repacking",
             Self::Verifying => "verifying",
+        }
+    }
+
+    /// What its figures count.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Thawing => "packs",
+            _ => "files",
         }
     }
 }

@@ -51,6 +51,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("metrics", 0),
     ("errand", 0),
     ("units", 0),
+    ("classes", 0),
     ("clock", 0),
     ("fault", 0),
 ];
@@ -243,6 +244,9 @@ mod the_rules_bite {
         assert_eq!(found(rules::proofs, "store/prove.rs", "PackEvidence::attest(pack)"), 0);
         assert_eq!(found(rules::proofs, "store/prove.rs", "PackEvidence::recorded(pack)"), 1);
         assert_eq!(found(rules::proofs, "state/packs.rs", "PackEvidence::recorded(pack)"), 0);
+        let second = "SecondEvidence::of_second(first)";
+        assert_eq!(found(rules::proofs, "site/packs.rs", second), 1);
+        assert_eq!(found(rules::proofs, "site/second.rs", second), 0);
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn status_counts_states_and_tells_when_it_looked() {
     assert_eq!(records[0]["states"]["resident"]["files"], 5, "by name");
     assert_eq!(records[0]["last_complete_scan_ns"], NOW_NS);
     let text = server.run(["status"]).ok().text();
-    assert!(text.contains("scanned    2026-01-31T14:00:00Z"), "{text}");
+    assert!(text.contains("scanned     2026-01-31T14:00:00Z"), "{text}");
 }
 
 #[test]

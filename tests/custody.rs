@@ -51,7 +51,8 @@ fn stub_all(sandbox: &Sandbox, custody: &dyn Custody) -> StubStats {
     let notes = Notes::default();
     let stats = with_site(sandbox, custody, None, &notes, |site, row, root| {
         let rows = rows(&site.state, row.id, &[FileState::Uploaded]).into_iter().map(Ok);
-        stubbing::run(site, row.id, root, rows, &|_, _, _| Ok(()), None).expect("stubbing")
+        stubbing::run(site, row.id, root, rows, &|_, _, _| Ok(hsm::units::Copies::One), None)
+            .expect("stubbing")
     });
     assert_eq!(notes.failures(), [""; 0]);
     stats

@@ -20,6 +20,7 @@ use hsm::tier::plan::Wish;
 use hsm::tier::run::{Job, RunStats};
 use hsm::tier::stubbing::{self, Refusal, StubStats};
 use hsm::tier::{self, conditions, recover, rescan};
+use hsm::units::Copies;
 use hsm::verify;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -62,7 +63,8 @@ fn run<T>(
 fn stub(guard: &mut NearGuard<'_>, notes: &Notes, goal_bytes: Option<u64>) -> StubStats {
     run(guard, notes, |site, row, root| {
         let rows = rows(&site.state, row.id, &[FileState::Uploaded]).into_iter().map(Ok);
-        stubbing::run(site, row.id, root, rows, &|_, _, _| Ok(()), goal_bytes).expect("stubbing")
+        stubbing::run(site, row.id, root, rows, &|_, _, _| Ok(Copies::One), goal_bytes)
+            .expect("stubbing")
     })
 }
 
@@ -156,7 +158,7 @@ fn the_judge_of_the_run_decides_before_anything_is_sent() {
             assert_eq!((stat.kind, stat.size_bytes), (FileKind::File, 100_000));
             match path.as_bytes() {
                 b"f0" => Err(Refusal::new(conditions::NOT_PINNED, "it is pinned")),
-                _ => Ok(()),
+                _ => Ok(Copies::One),
             }
         };
         stubbing::run(site, row.id, root, rows, &judge, None).expect("stubbing")
@@ -209,7 +211,13 @@ fn recalls_go_to_the_guard_in_bounded_requests_with_their_failures_told() {
     names.push("nowhere".to_owned());
     names.push("f0".to_owned());
     let stats = recall(&mut guard, &notes, &names);
-    let expected = RecallStats { files: 300, bytes: 30_000_000, already_resident: 1, failed: 1 };
+    let expected = RecallStats {
+        files: 300,
+        bytes: 30_000_000,
+        already_resident: 1,
+        failed: 1,
+        waiting: vec![],
+    };
     assert_eq!(stats, expected);
     let sizes: Vec<usize> = guard.recalls.iter().map(|work| work.paths.len()).collect();
     assert_eq!(sizes, [256, 46]);
@@ -345,7 +353,7 @@ fn a_request_of_a_foreign_or_hostile_run_is_refused_file_by_file() {
     std::os::unix::fs::symlink("/etc/passwd", sandbox.tree().join("link")).expect("symlink");
     let paths = ["dir", "link", "gone", "f0"].map(path).to_vec();
     let root_id = row(&sandbox, "f0").root;
-    let work = ToRecall { paths, discard_local: false };
+    let work = ToRecall { paths, ..ToRecall::default() };
     let done = guard.recall(root_id, &work).expect("recall");
     assert_eq!((done.files, done.failures.len()), (1, 3));
     assert!(done.failures.iter().all(|failure| failure.doing == "recall"));

@@ -84,9 +84,9 @@ fn read(
     plain: &mut Vec<u8>,
 ) -> Result<Result<(), FileError>, store::Error> {
     let range = slot.offset..slot.offset + u64::from(slot.stored_len);
-    let stored = match site.store.get(&pack_key(pack), Some(range)) {
+    let stored = match site.read_pack(pack, range) {
         Ok(stored) => stored,
-        Err(error) if error.kind() == ErrorKind::Integrity => {
+        Err(error) if matches!(error.kind(), ErrorKind::Integrity | ErrorKind::Archived) => {
             return Ok(Err(FileError::NoCopy(error.to_string())));
         }
         Err(error) => return Err(error),

@@ -89,6 +89,13 @@ impl CatalogDb {
         loose(&self.conn, rest, visit)
     }
 
+    /// Whether a collection has given the pack up.
+    pub fn is_given_up(&self, pack: PackId) -> Result<bool> {
+        let sql = "SELECT 1 FROM deleted_pack WHERE pack_id = ?1";
+        let mut select = self.conn.prepare_cached(sql).during(MARKING)?;
+        select.exists([pack.as_bytes()]).during(MARKING)
+    }
+
     /// Sees the logs as they have been entered now, until the value is dropped.
     pub fn marking(&mut self) -> Result<Marking<'_>> {
         let moment = self.conn.unchecked_transaction().during(MARKING)?;

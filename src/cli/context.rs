@@ -2,8 +2,10 @@
 //! configuration is, what time it is, whether to stop, and how to open the
 //! policy, the state DB, the store and the locks.
 //!
-//! The environment is read here only: `HSM_CONFIG` (by the argument parser),
-//! the XDG directories, and `HSM_TEST_NOW`, which fixes the clock for tests (an
+//! The environment is read here and, for credentials of the second store, in
+//! `second`, nowhere else: `HSM_CONFIG` (by the argument parser), the XDG
+//! directories, the variables with stores' credentials, and `HSM_TEST_NOW`, which
+//! fixes the clock for tests (an
 //! RFC 3339 time or nanoseconds since the epoch).
 //!
 //! Opening the state DB never creates it; only `hsm init` does. Locks are taken
@@ -143,7 +145,11 @@ impl Context {
     /// The rules: those named on the command line, else policies.d in order of
     /// file name.
     pub fn policy(&self, config: &Config, named: &PolicyFiles) -> Result<PolicySet, Error> {
-        load_policy(&files_of_policy(config, named)?)
+        let policy = load_policy(&files_of_policy(config, named)?)?;
+        match &config.second_store {
+            None if policy.wants_two_copies() => Err(Error::Policy(policy.without_second_store())),
+            _ => Ok(policy),
+        }
     }
 
     /// The files of [`Context::policy`] with their names, as they are written.
@@ -250,13 +256,15 @@ pub fn open_store(
     Ok(store::open(&options)?)
 }
 
-fn store_options(section: &StoreSection, stop: &Stop) -> StoreOptions {
+pub fn store_options(section: &StoreSection, stop: &Stop) -> StoreOptions {
     let mut options = StoreOptions::new(&section.url);
     options.endpoint.clone_from(&section.endpoint);
     options.region.clone_from(&section.region);
+    options.variables = store::Variables::among(std::env::vars_os());
     options.path_style = section.path_style.then_some(true);
     options.storage_class.clone_from(&section.storage_class);
     options.sse.clone_from(&section.sse);
+    options.profile.clone_from(&section.profile);
     options.checksums = match section.checksums {
         config::Checksums::Always => store::Checksums::Always,
         config::Checksums::WhenRequired => store::Checksums::WhenRequired,

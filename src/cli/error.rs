@@ -170,3 +170,12 @@ impl From<crate::site::nodes::Error> for Error {
 fn listed<E: std::fmt::Display>(errors: &[E]) -> String {
     errors.iter().map(|error| format!("  {error}")).collect::<Vec<_>>().join("\n")
 }
+
+impl From<crate::site::archive::Error> for Error {
+    fn from(error: crate::site::archive::Error) -> Self {
+        match error {
+            crate::site::archive::Error::State(error) => Self::State(error),
+            crate::site::archive::Error::Store(error) => Self::Store(error),
+        }
+    }
+}

@@ -177,7 +177,9 @@ fn exit_of(context: &Context, failed: u64) -> u8 {
 
 /// Directories of our own, which no scan enters.
 pub fn own_places(config: &Config) -> Vec<PathBuf> {
-    store_dir(&config.store.url).into_iter().chain([config.state_dir.clone()]).collect()
+    let second = config.second_store.as_ref().and_then(|store| store_dir(&store.url));
+    let stores = store_dir(&config.store.url).into_iter().chain(second);
+    stores.chain([config.state_dir.clone()]).collect()
 }
 
 /// The directory of a store that is one.
@@ -203,6 +205,13 @@ fn tell(context: &Context, place: &Place, stats: &RunStats, parts: Parts) -> Res
         let freed = format_size(stubbed.freed_bytes);
         said.push(format!("{} files stubbed ({freed} freed)", stubbed.files));
     }
+    if stats.second.copied_packs > 0 {
+        let bytes = format_size(stats.second.copied_bytes);
+        said.push(format!(
+            "{} packs copied to the second store ({bytes})",
+            stats.second.copied_packs
+        ));
+    }
     for (condition, files) in &stubbed.refused {
         said.push(format!("{files} left: {condition}"));
     }
@@ -224,6 +233,9 @@ struct Totals {
     stubbed_files: u64,
     freed_bytes: u64,
     scan_errors: u64,
+    /// Of all roots, as of the last one.
+    waiting_files: u64,
+    log_behind: bool,
 }
 
 impl Totals {
@@ -233,11 +245,15 @@ impl Totals {
         self.sent_bytes += stats.uploaded.sent_bytes;
         self.stubbed_files += stats.stubbed.files;
         self.freed_bytes += stats.stubbed.freed_bytes;
+        self.waiting_files = stats.second.waiting_files;
+        self.log_behind |= stats.second.log_behind;
         self.scan_errors += stats.scanned.as_ref().map_or(0, |scan| scan.seen.errors);
     }
 
-    fn outcome(&self, _context: &Context, parts: Parts) -> Result<Outcome, Error> {
-        Ok(Outcome::done()
+    fn outcome(&self, context: &Context, parts: Parts) -> Result<Outcome, Error> {
+        let exit = second_exit(context, self.waiting_files, self.log_behind);
+        Ok(Outcome::new(exit)
+            .with("waiting_for_second", self.waiting_files)
             .with("command", parts.command)
             .with("uploaded_files", self.uploaded_files)
             .with("uploaded_bytes", self.uploaded_bytes)
@@ -246,6 +262,16 @@ impl Totals {
             .with("freed_bytes", self.freed_bytes)
             .with("scan_errors", self.scan_errors))
     }
+}
+
+/// A run that leaves files waiting for their second copy has not done all of it.
+pub fn second_exit(context: &Context, waiting_files: u64, log_behind: bool) -> Exit {
+    if waiting_files > 0 {
+        context.progress.warn(&format!(
+            "files that wait for their second copy: {waiting_files}; none becomes a stub before"
+        ));
+    }
+    if waiting_files > 0 || log_behind { Exit::SomeFailed } else { Exit::Done }
 }
 
 /// A step of a plan with what it was decided on.

@@ -24,6 +24,7 @@ mod programs;
 pub mod progress;
 pub mod report;
 pub mod restoring;
+pub mod second;
 pub mod selection;
 pub mod table;
 mod underneath;

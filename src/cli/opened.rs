@@ -9,6 +9,7 @@ use super::context::{self, Context};
 use super::error::Error;
 use super::key_file;
 use super::report;
+use super::second;
 use crate::catalog::CatalogDb;
 use crate::chunk::{Chunking, Protection};
 use crate::config::{Config, OfflineBit};
@@ -44,8 +45,14 @@ pub fn with_site<T>(
     };
     let mut guard = context.guard(config)?;
     let state = context.state(config)?;
-    let store = context.store(config, Some(&state))?;
-    let protection = protection(config, &*store, state.store_id())?;
+    let second = second::open(config, &state, &context.stop)?;
+    let (store, descriptor) = match first(context, config, &state) {
+        Ok(first) => first,
+        // A writer needs the first store, and is told what is wrong with it.
+        Err(error) if catalog == Catalog::Written => return Err(error),
+        Err(error) => second::stand_in(context, config, second.as_ref(), error)?,
+    };
+    let protection = protection(config, &*store, &descriptor, state.store_id())?;
     let capabilities = context::capabilities(&state)?.unwrap_or_default();
     let cores = process::available_cores();
     let mut site = Site {
@@ -54,6 +61,7 @@ pub fn with_site<T>(
         state_path: context::state_file(&config.state_dir),
         state,
         store: &*store,
+        second: second.as_ref().map(|second| second.open.second()),
         capabilities,
         protection: &protection,
         monitor: &context.progress,
@@ -120,6 +128,7 @@ pub fn with_reading_site<T>(
             state_path,
             state,
             store,
+            second: None,
             capabilities: Capabilities::default(),
             protection,
             monitor: &context.progress,
@@ -162,10 +171,16 @@ pub fn with_store<T>(
     place: StorePlace<'_>,
     work: impl FnOnce(&dyn Store, &Protection, StoreId) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let configured = context.config().ok().filter(|config| config.store.url == place.url);
-    let mut options = match &configured {
-        Some(config) => context.store_options(&config.store),
-        None => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
+    let configured = context.config().ok();
+    let is = |url: &str| url == place.url;
+    let first = configured.as_ref().filter(|config| is(&config.store.url));
+    let also = configured.as_ref().filter(|config| {
+        first.is_none() && { config.second_store.as_ref().is_some_and(|section| is(&section.url)) }
+    });
+    let mut options = match (first, also.and_then(|config| config.second_store.as_ref())) {
+        (Some(config), _) => context.store_options(&config.store),
+        (None, Some(section)) => second::options(section, &context.stop),
+        (None, None) => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
     };
     options.endpoint = place.endpoint.map(str::to_owned).or(options.endpoint);
     options.region = place.region.map(str::to_owned).or(options.region);
@@ -173,7 +188,7 @@ pub fn with_store<T>(
     let store = store::open(&options)?;
     let descriptor = descriptor(&*store)?;
     // Who has the key of this store knows that it is encrypted, whatever it says.
-    let section = configured.as_ref().and_then(|config| config.encryption.as_ref());
+    let section = first.or(also).and_then(|config| config.encryption.as_ref());
     let key = place.key.or(section.map(|section| section.key_file.as_path()));
     let master = key.map(key_file::read).transpose()?;
     let protection = descriptor.protection(master.as_ref())?;
@@ -197,13 +212,34 @@ pub fn no_store(store: &dyn Store) -> store::Error {
         .with_detail("there is no hsm store here: is its file system mounted? is its URL right?")
 }
 
+/// The first store of the configuration with its description.
+fn first(
+    context: &Context,
+    config: &Config,
+    state: &StateDb,
+) -> Result<(Box<dyn Store>, StoreDescriptor), Error> {
+    let store = context.store(config, Some(state))?;
+    let descriptor = descriptor(&*store)?;
+    require_first(&*store, &descriptor)?;
+    Ok((store, descriptor))
+}
+
+/// What was written into a second store alone would be nowhere else.
+pub fn require_first(store: &dyn Store, descriptor: &StoreDescriptor) -> Result<(), Error> {
+    if descriptor.copy.is_none() {
+        return Ok(());
+    }
+    let what = format!("{} is a second store, not a first one", store.location());
+    Err(Error::refused(what, "correct store.url in the configuration"))
+}
+
 /// The keys of the store; an error if it is another store than `expected`.
 pub fn protection(
     config: &Config,
     store: &dyn Store,
+    descriptor: &StoreDescriptor,
     expected: StoreId,
 ) -> Result<Protection, Error> {
-    let descriptor = descriptor(store)?;
     if descriptor.store_id != expected {
         let what = format!(
             "{} is the store {}, but this state DB belongs to the store {expected}",

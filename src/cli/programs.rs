@@ -27,9 +27,11 @@ pub fn unit_text(unit: &str) -> String {
     }
 }
 
-/// A user for people: by name where `/etc/passwd` has one.
+/// A user for people: by name where `/etc/passwd` has one. The number that is no
+/// user's ((uid_t) -1, chown(2)) stands for one that nobody could tell.
 pub fn user(accounts: &Accounts, uid: u32) -> String {
     match accounts.user(uid) {
+        _ if uid == u32::MAX => "an unknown user".to_owned(),
         Some(name) => escaped(name.as_bytes()),
         None => format!("uid {uid}"),
     }
@@ -50,5 +52,12 @@ mod tests {
         ] {
             assert_eq!(unit(cgroup), want);
         }
+    }
+
+    #[test]
+    fn the_number_of_nobody_is_an_unknown_user() {
+        let none = Accounts::default();
+        assert_eq!(user(&none, u32::MAX), "an unknown user");
+        assert_eq!(user(&none, 4711), "uid 4711");
     }
 }

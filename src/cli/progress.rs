@@ -114,6 +114,7 @@ impl Progress {
 
     fn bar(
         &self,
+        phase: Phase,
         total_files: u64,
         total_bytes: u64,
         files: &Arc<AtomicU64>,
@@ -125,7 +126,7 @@ impl Progress {
             (total_bytes > 0).then_some(total_bytes),
             ProgressDrawTarget::stderr_with_hz(8),
         );
-        bar.set_style(style(total_files, total_bytes, Arc::clone(files)));
+        bar.set_style(style(phase, total_files, total_bytes, Arc::clone(files)));
         Some(bar)
     }
 }
@@ -137,7 +138,7 @@ impl Monitor for Progress {
 
     fn begin(&self, phase: Phase, total_files: u64, total_bytes: u64) {
         let files = Arc::new(AtomicU64::new(0));
-        let bar = self.bar(total_files, total_bytes, &files);
+        let bar = self.bar(phase, total_files, total_bytes, &files);
         if let Some(bar) = &bar {
             bar.set_message(phase.as_str());
         }
@@ -201,7 +202,7 @@ fn printable(error: &dyn std::error::Error) -> String {
 fn summary(running: &Running) -> String {
     let seconds = running.started.elapsed().as_secs_f64();
     let files = running.files.load(Ordering::Relaxed);
-    let mut text = format!("{}: {files} files", running.phase.as_str());
+    let mut text = format!("{}: {files} {}", running.phase.as_str(), running.phase.unit());
     if running.bytes > 0 {
         let _ = write!(text, ", {}", units::format_size(running.bytes));
     }
@@ -214,9 +215,11 @@ fn summary(running: &Running) -> String {
 }
 
 /// With a byte total: a bar, rate and time left. Without: counts and rate.
-fn style(total_files: u64, total_bytes: u64, files: Arc<AtomicU64>) -> ProgressStyle {
+fn style(phase: Phase, total_files: u64, total_bytes: u64, files: Arc<AtomicU64>) -> ProgressStyle {
     let template = if total_bytes > 0 {
         "{msg} [{bar:30}] {files}, {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
+    } else if phase == Phase::Thawing {
+        "{spinner} {msg} {files}, {elapsed}"
     } else {
         "{spinner} {msg} {files}, {binary_bytes}, {elapsed}"
     };
@@ -226,8 +229,8 @@ fn style(total_files: u64, total_bytes: u64, files: Arc<AtomicU64>) -> ProgressS
         .with_key("files", move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
             let done = files.load(Ordering::Relaxed);
             let _ = match total_files {
-                0 => write!(to, "{done} files"),
-                _ => write!(to, "{done}/{total_files} files"),
+                0 => write!(to, "{done} {}", phase.unit()),
+                _ => write!(to, "{done}/{total_files} {}", phase.unit()),
             };
         })
 }
@@ -261,9 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn both_bar_templates_are_valid() {
+    fn all_bar_templates_are_valid() {
         let files = Arc::new(AtomicU64::new(0));
-        let _ = style(0, 0, Arc::clone(&files));
-        let _ = style(5, 10, files);
+        let _ = style(Phase::Thawing, 0, 0, Arc::clone(&files));
+        let _ = style(Phase::Scanning, 0, 0, Arc::clone(&files));
+        let _ = style(Phase::Recalling, 5, 10, files);
     }
 }

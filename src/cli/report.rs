@@ -353,7 +353,9 @@ fn store_hint(kind: store::ErrorKind) -> Option<String> {
                 "the same command again; nothing already durable is sent twice"
             }
             Kind::Unreachable => "check endpoint, network or mount of the store, then hsm doctor",
-            Kind::Archived => "ask the store to restore the object from its archive class first",
+            Kind::Archived => {
+                "hsm recall --wait PATH, which asks the archive for the copy and waits for it"
+            }
             Kind::Full => "make room in the store; local files are untouched",
             Kind::ReadOnly => "make the store writable, then hsm doctor",
             Kind::Integrity => "hsm verify --data, to see what the store really holds",

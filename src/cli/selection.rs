@@ -30,11 +30,11 @@ pub struct Source {
     #[arg(long, value_name = "FILE", requires = "store")]
     pub key_file: Option<PathBuf>,
 
-    /// Another S3 server than AWS, for --store
+    /// Another S3 server than AWS or the Swift login, for --store
     #[arg(long, value_name = "URL", requires = "store")]
     pub endpoint: Option<String>,
 
-    /// The S3 region, for --store
+    /// The region, for --store
     #[arg(long, requires = "store")]
     pub region: Option<String>,
 

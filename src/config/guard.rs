@@ -150,7 +150,7 @@ impl GuardSection {
 }
 
 impl DenyErrno {
-    const ALL: [(&'static str, Self); 4] = [
+    pub(super) const ALL: [(&'static str, Self); 4] = [
         ("EPERM", Self::Eperm),
         ("EIO", Self::Eio),
         ("EAGAIN", Self::Eagain),

@@ -9,6 +9,7 @@
 //! one another, and a state directory, a run directory, a key file or a
 //! directory store inside a root, where `hsm` would tier its own memory away.
 
+mod cold;
 mod gc;
 mod guard;
 mod locate;
@@ -19,6 +20,7 @@ mod samba;
 mod template;
 
 pub use crate::document::Problem as ConfigError;
+pub use cold::{ColdSection, PriceList};
 pub use gc::GcSection;
 pub use guard::{
     BudgetPer, DenyErrno, GuardAction, GuardBudget, GuardRule, GuardSection, GuardUser, MetricsAt,
@@ -36,6 +38,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub store: StoreSection,
+    /// Where the second copies go that rules ask for.
+    pub second_store: Option<StoreSection>,
     /// The state DB, locks and caches of this server.
     pub state_dir: PathBuf,
     /// Managed trees; none lies inside another. Empty only before `hsm init`.
@@ -46,6 +50,8 @@ pub struct Config {
     pub guard: GuardSection,
     pub gc: GcSection,
     pub samba: SambaSection,
+    pub cold: ColdSection,
+    pub prices: PriceList,
     /// Where the policies are; `policies.d` beside the config if not said.
     pub policy_dir: PathBuf,
 }
@@ -53,7 +59,8 @@ pub struct Config {
 /// How to reach the store. Names and defaults are those of `store`'s options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSection {
-    /// `file:///dir` or `s3://bucket[/prefix]`.
+    /// `file:///dir`, `s3://bucket[/prefix]`, `swift://container[/prefix]`, or one of
+    /// docs/STORES.md.
     pub url: String,
     pub endpoint: Option<String>,
     pub region: Option<String>,
@@ -66,8 +73,11 @@ pub struct StoreSection {
     pub bandwidth: Option<u64>,
     /// Requests in flight; `None` lets the store choose.
     pub concurrency: Option<usize>,
-    /// Whether a chunk that another node has put is used instead of a new one.
+    /// Whether a chunk that another node has put is used instead of a new one; of
+    /// the first store only.
     pub dedup_across_nodes: bool,
+    /// A profile of ~/.aws in place of the AWS chain's own choice.
+    pub profile: Option<String>,
 }
 
 /// Whether a checksum goes with every request. Some stores other than AWS

@@ -3,25 +3,28 @@
 use super::guard::MetricsAt;
 use super::{
     Checksums, ChunkingSection, Config, ConfigError, EncryptionSection, StoreSection,
-    UploadSection, gc, guard, samba,
+    UploadSection, cold, gc, guard, samba,
 };
 use crate::document::{Document, Item, Section};
 use crate::units;
 use std::path::{Component, Path, PathBuf};
 
-const TOP_KEYS: [&str; 10] = [
+const TOP_KEYS: [&str; 13] = [
     "roots",
     "state_dir",
     "policy_dir",
     "store",
+    "second_store",
     "encryption",
     "chunking",
     "upload",
     "gc",
+    "cold",
+    "prices",
     "guard",
     "samba",
 ];
-const STORE_KEYS: [&str; 10] = [
+const STORE_KEYS: [&str; 11] = [
     "url",
     "endpoint",
     "region",
@@ -32,7 +35,10 @@ const STORE_KEYS: [&str; 10] = [
     "bandwidth",
     "concurrency",
     "dedup_across_nodes",
+    "profile",
 ];
+/// What makes no sense of a second store.
+const FIRST_STORE_ONLY: &str = "dedup_across_nodes";
 /// What people write where no secret may stand.
 const SECRET_KEYS: [&str; 9] = [
     "access_key",
@@ -57,7 +63,14 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Config, Vec<ConfigError>> 
 }
 
 fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
-    let store = read_store(top);
+    let store = match top.item("store") {
+        Some(item) => read_store(&item, "[store]", &STORE_KEYS),
+        None => {
+            top.problem("there is no [store]", "add [store] with url = \"s3://bucket/prefix\"");
+            None
+        }
+    };
+    let second_store = top.item("second_store").and_then(|item| read_second(&item));
     let encryption = top.item("encryption").and_then(|item| read_encryption(&item));
     let state_dir = required(top, "state_dir", "/var/lib/hsm").and_then(|item| path(&item));
     let policy_dir = match top.item("policy_dir") {
@@ -69,6 +82,7 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
     let guard = guard::read(top, state_dir.as_deref().unwrap_or(Path::new("/")));
     let config = Config {
         store: store?,
+        second_store,
         state_dir: state_dir?,
         roots,
         encryption,
@@ -77,9 +91,12 @@ fn read(top: &Section<'_, '_>, name: &str) -> Option<Config> {
         guard,
         gc: gc::read(top),
         samba: samba::read(top),
+        cold: cold::read(top),
+        prices: cold::read_prices(top),
         policy_dir: policy_dir?,
     };
     refuse_inside_roots(top, &config);
+    refuse_one_store_twice(top, &config);
     Some(config)
 }
 
@@ -144,13 +161,35 @@ fn read_roots(top: &Section<'_, '_>) -> Vec<PathBuf> {
     roots
 }
 
-fn read_store(top: &Section<'_, '_>) -> Option<StoreSection> {
-    let Some(item) = top.item("store") else {
-        top.problem("there is no [store]", "add [store] with url = \"s3://bucket/prefix\"");
-        return None;
+fn read_second(item: &Item<'_, '_>) -> Option<StoreSection> {
+    let keys: Vec<&str> = STORE_KEYS.into_iter().filter(|key| *key != FIRST_STORE_ONLY).collect();
+    read_store(item, "[second_store]", &keys)
+}
+
+/// Two copies in one place are one.
+fn refuse_one_store_twice(top: &Section<'_, '_>, config: &Config) {
+    let Some(second) = &config.second_store else { return };
+    let place = |section: &StoreSection| {
+        let url = section.url.trim_end_matches('/').to_owned();
+        match url.strip_prefix("file://") {
+            Some(directory) => (None, Path::new(directory).components().collect::<PathBuf>()),
+            None => (section.endpoint.clone(), PathBuf::from(url)),
+        }
     };
-    let store = item.open_section("[store]")?;
-    refuse_secrets(&store);
+    let section = top.item("second_store").and_then(|item| item.open_section("[second_store]"));
+    let Some(item) = section.as_ref().and_then(|section| section.item("url")) else { return };
+    let ((host, first), (second_host, second)) = (place(&config.store), place(second));
+    let mend = "name another place: what happens to one store must not happen to the other";
+    if host == second_host && first == second {
+        item.problem("the second store is the first one", mend);
+    } else if host == second_host && (first.starts_with(&second) || second.starts_with(&first)) {
+        item.problem("one of the two stores lies inside the other", mend);
+    }
+}
+
+fn read_store(item: &Item<'_, '_>, title: &str, keys: &[&str]) -> Option<StoreSection> {
+    let store = item.open_section(title)?;
+    refuse_secrets(&store, keys);
     let url = required(&store, "url", "s3://bucket/prefix").and_then(|item| read_url(&item));
     let checksums = store.item("checksums").and_then(|item| {
         let known =
@@ -170,21 +209,22 @@ fn read_store(top: &Section<'_, '_>) -> Option<StoreSection> {
         checksums: checksums.unwrap_or_default(),
         bandwidth: store.rate("bandwidth"),
         concurrency: concurrency.and_then(|count| usize::try_from(count).ok()),
-        dedup_across_nodes: store.flag("dedup_across_nodes").unwrap_or(true),
+        dedup_across_nodes: store.flag(FIRST_STORE_ONLY).unwrap_or(true),
+        profile: store.text("profile").map(str::to_owned),
     };
     url.map(|_| read)
 }
 
 /// A secret in the config would be in every backup of /etc.
-fn refuse_secrets(store: &Section<'_, '_>) {
-    let mut known: Vec<&str> = STORE_KEYS.to_vec();
+fn refuse_secrets(store: &Section<'_, '_>, keys: &[&str]) {
+    let mut known: Vec<&str> = keys.to_vec();
     for (key, place, _) in store.entries() {
         if SECRET_KEYS.contains(&key.trim_start_matches("aws_")) {
             known.push(key);
             store.doc().problem_at(
                 place,
-                format!("{key:?} in [store]: the config holds no secrets"),
-                "use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here",
+                format!("{key:?} in {}: the config holds no secrets", store.title()),
+                "use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here",
             );
         }
     }
@@ -192,16 +232,24 @@ fn refuse_secrets(store: &Section<'_, '_>) {
 }
 
 fn read_url(item: &Item<'_, '_>) -> Option<String> {
-    const MEND: &str = "write file:///absolute/directory or s3://bucket/prefix";
+    const MEND: &str =
+        "write file:///absolute/directory, s3://bucket/prefix or swift://container/prefix";
     let url = item.text()?;
     if has_credentials(url) {
         // The text is not shown: messages end up in logs.
         item.problem("the store url holds credentials, the config holds no secrets", MEND);
         return None;
     }
-    let why = if let Some(rest) = url.strip_prefix("s3://") {
+    let why = if let Some(rest) = after_scheme(url, &["s3", "swift", "azblob", "gcs"]) {
         let bucket = rest.split('/').next().unwrap_or("");
         bucket.is_empty().then_some("no bucket")
+    } else if let Some(rest) = after_scheme(url, &["sftp", "webdav+https", "webdav+http"]) {
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        match (host.is_empty(), path.is_empty()) {
+            (true, _) => Some("no host"),
+            (false, true) => Some("no directory"),
+            _ => None,
+        }
     } else if let Some(directory) = url.strip_prefix("file://") {
         let parts = Path::new(directory).components();
         match directory.starts_with('/') {
@@ -222,10 +270,22 @@ fn read_url(item: &Item<'_, '_>) -> Option<String> {
     Some(url.to_owned())
 }
 
-/// Whether a URL has a user part before its host.
+/// What follows one of these schemes.
+fn after_scheme<'u>(url: &'u str, schemes: &[&str]) -> Option<&'u str> {
+    let (scheme, rest) = url.split_once("://")?;
+    schemes.contains(&scheme).then_some(rest)
+}
+
+/// Whether a URL has a user part before its host; a user alone is no secret
+/// where it says whose key SSH takes.
 fn has_credentials(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    !url.starts_with("file:") && rest.split('/').next().is_some_and(|host| host.contains('@'))
+    let host = rest.split('/').next().unwrap_or("");
+    let has_user = match url.starts_with("sftp:") {
+        true => host.split_once('@').is_some_and(|(user, _)| user.contains(':')),
+        false => host.contains('@'),
+    };
+    !url.starts_with("file:") && has_user
 }
 
 fn read_endpoint(item: &Item<'_, '_>) -> Option<String> {
@@ -322,13 +382,15 @@ fn refuse_inside_roots(top: &Section<'_, '_>, config: &Config) {
     if let (Some(section), Some(encryption)) = (nested("encryption"), &config.encryption) {
         refuse(&section, "key_file", "the key file", &encryption.key_file);
     }
-    if let (Some(section), Some(directory)) =
-        (nested("store"), config.store.url.strip_prefix("file://"))
-    {
-        refuse(&section, "url", "the store", Path::new(directory));
+    let stores = [("store", "the store", Some(&config.store))];
+    let second = [("second_store", "the second store", config.second_store.as_ref())];
+    for (key, name, store) in stores.into_iter().chain(second) {
+        let directory = store.and_then(|store| store.url.strip_prefix("file://"));
+        let (Some(section), Some(directory)) = (nested(key), directory) else { continue };
+        refuse(&section, "url", name, Path::new(directory));
         let holds_root = config.roots.iter().find(|root| root.starts_with(directory));
         if let (Some(root), Some(item)) = (holds_root, section.item("url")) {
-            let what = format!("the store {directory} contains the root {}", root.display());
+            let what = format!("{name} {directory} contains the root {}", root.display());
             item.problem(what, "put the store elsewhere");
         }
     }

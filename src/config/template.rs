@@ -58,6 +58,25 @@ const GC: &str = r#"# What `hsm gc` keeps and when it stops. How many versions o
 
 "#;
 
+/// Archive classes. docs/COLD.md explains them.
+const COLD: &str = r#"# What an archive is asked for when a file whose copy is in GLACIER or DEEP_ARCHIVE
+# is wanted: how soon (Expedited, Standard, Bulk), and for how many days the copy that
+# can be read is kept. errno is what a program is told that opens such a file under a
+# guard: EAGAIN, EBUSY, EIO, EPERM.
+# [cold]
+# tier = "Standard"
+# days = 3
+# errno = "EAGAIN"
+
+# What storage costs here, for the estimates of hsm plan; by class, in dollars. The
+# list prices of Amazon S3 hold where nothing is said.
+# [prices.GLACIER]
+# put_per_1000 = 0.03
+# gib_month = 0.0036
+# retrieval_gib = 0.01
+
+"#;
+
 /// `hsm recall-guard`. docs/GUARD.md says what each preset does to its program.
 const GUARD: &str = r#"# What `hsm recall-guard` goes by. docs/GUARD.md explains it.
 # [guard]
@@ -144,11 +163,13 @@ state_dir = {state_dir}
 policy_dir = {policy_dir}
 
 [store]
-# file:///directory or s3://bucket/prefix. Credentials never stand here: they
-# come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws or the instance.
+# file:///directory, s3://bucket/prefix or swift://container/prefix; docs/STORES.md
+# has the others. Credentials never stand here: they come from AWS_ACCESS_KEY_ID and
+# AWS_SECRET_ACCESS_KEY, ~/.aws or the instance; for Swift from ST_USER and ST_KEY or OS_*.
 url = {url}
 
-# For stores other than AWS.
+# For S3 stores other than AWS; for Swift where to log in, instead of ST_AUTH or
+# OS_AUTH_URL.
 {endpoint}
 {region}
 {path_style}
@@ -170,6 +191,17 @@ url = {url}
 # What another node of this store has put already is used, not put again.
 # dedup_across_nodes = true
 
+# A profile of ~/.aws in place of the default one.
+# profile = \"hsm\"
+
+# A second store for the files of rules that say `copies = 2`: with the keys of the
+# first and its encryption. `hsm init --second-store URL` makes it. Credentials of
+# its own: HSM_SECOND_AWS_ACCESS_KEY_ID and HSM_SECOND_AWS_SECRET_ACCESS_KEY, or
+# a profile of ~/.aws. docs/SECOND-STORE.md
+# [second_store]
+# url = \"s3://bucket/prefix\"
+# profile = \"second\"
+
 # Encryption before upload. The key file is made by `hsm init --encrypt`; without
 # a second copy of it at another place, losing it is losing every file.
 {encryption}
@@ -182,8 +214,9 @@ url = {url}
 # threads = 4
 # memory = \"256MiB\"
 
-{gc}{guard}{samba}",
+{gc}{cold}{guard}{samba}",
         gc = GC,
+        cold = COLD,
         guard = GUARD,
         samba = SAMBA,
         state_dir = quote(values.state_dir),

@@ -1,6 +1,7 @@
 //! Configurations, good and bad, and the messages about the bad ones.
 
 use super::*;
+use crate::classes::{Prices, Thaw, Tier};
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,6 +61,11 @@ checksums = "when-required"
 bandwidth = "10MiB/s"
 concurrency = 8
 dedup_across_nodes = false
+profile = "cold"
+[second_store]
+url = "s3://other/hsm"
+region = "elsewhere"
+profile = "other"
 [encryption]
 key_file = "/etc/hsm/key"
 [chunking]
@@ -78,6 +84,15 @@ repack_cold = true
 only_here = true
 [samba]
 offline = "always"
+[cold]
+tier = "Bulk"
+days = 7
+errno = "EBUSY"
+[prices.GLACIER]
+gib_month = 0.004
+[prices.COLDLINE]
+put_per_1000 = 1
+gib_month = 0.002
 "#;
     let config = Config::parse("c.toml", text).expect("a good config");
     let want = Config {
@@ -92,7 +107,21 @@ offline = "always"
             bandwidth: Some(10 << 20),
             concurrency: Some(8),
             dedup_across_nodes: false,
+            profile: Some("cold".into()),
         },
+        second_store: Some(StoreSection {
+            url: "s3://other/hsm".into(),
+            endpoint: None,
+            region: Some("elsewhere".into()),
+            path_style: false,
+            storage_class: None,
+            sse: None,
+            checksums: Checksums::Always,
+            bandwidth: None,
+            concurrency: None,
+            dedup_across_nodes: true,
+            profile: Some("other".into()),
+        }),
         state_dir: "/state".into(),
         roots: vec!["/srv/a".into(), "/srv/ab".into()],
         encryption: Some(EncryptionSection { key_file: "/etc/hsm/key".into() }),
@@ -109,6 +138,15 @@ offline = "always"
             repack_below_pct: 0.0,
             repack_cold: true,
             only_here: true,
+        },
+        cold: ColdSection { thaw: Thaw { tier: Tier::Bulk, days: 7 }, errno: DenyErrno::Ebusy },
+        prices: {
+            let mut list = PriceList::default();
+            let glacier = list.0.get_mut("GLACIER").expect("a listed class");
+            glacier.gib_month = 0.004;
+            let own = Prices { put_per_1000: 1.0, gib_month: 0.002, retrieval_gib: 0.0 };
+            list.0.insert("COLDLINE".into(), own);
+            list
         },
         policy_dir: "/pol".into(),
     };
@@ -159,6 +197,26 @@ max_shares = "1%"
 }
 
 #[test]
+fn a_second_store_is_another_place_outside_the_roots() {
+    let on = |second: &str, what: &str| {
+        let text = SMALL.replace("s3://b/p", "file:///stores/one") + "[second_store]\n" + second;
+        let told = problems(&text);
+        assert!(told.contains(what), "{second}: {told}");
+    };
+    on("url = \"file:///stores/one/\"\n", ":6:7: the second store is the first one");
+    on("url = \"file:///stores/one/packs\"\n", "lies inside the other");
+    on("url = \"file:///stores\"\n", "lies inside the other");
+    on("url = \"file:///srv/a/two\"\n", "the second store /srv/a/two lies inside the root /srv/a");
+    on("url = \"file:///srv\"\n", "the second store /srv contains the root /srv/a");
+    on("url = \"file:///two\"\ndedup_across_nodes = true\n", "unknown key \"dedup_across_nodes\"");
+    on("url = \"file:///two\"\nsecret_key = \"x\"\n", "in [second_store]: the config holds no");
+    on("region = \"x\"\n", "[second_store] has no \"url\"");
+    // One bucket's name at two servers is two places.
+    let text = SMALL.to_owned() + "[second_store]\nurl = \"s3://b/p\"\nendpoint = \"http://x\"\n";
+    assert!(Config::parse("c.toml", &text).is_ok());
+}
+
+#[test]
 fn all_problems_come_at_once() {
     let text = r#"
 roots = ["/srv/a", "/srv/a/b", "srv", "~/x", "/srv", "/", "/x/../y", "/srv/a"]
@@ -193,10 +251,10 @@ threads = 0
 /etc/hsm/config.toml:2:70: root /srv/a is listed twice; remove one of the two
 /etc/hsm/config.toml:3:1: unknown key "statedir" in the file; did you mean "state_dir"?
 /etc/hsm/config.toml:4:14: expected a text in quotes, found a whole number
-/etc/hsm/config.toml:6:7: bad store url "s4://b": unknown scheme; write file:///absolute/directory or s3://bucket/prefix
+/etc/hsm/config.toml:6:7: bad store url "s4://b": unknown scheme; write file:///absolute/directory, s3://bucket/prefix or swift://container/prefix
 /etc/hsm/config.toml:7:12: the endpoint holds credentials, the config holds no secrets; write https://host[:port]
-/etc/hsm/config.toml:8:1: "secret_key" in [store]: the config holds no secrets; use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here
-/etc/hsm/config.toml:9:1: "aws_access_key_id" in [store]: the config holds no secrets; use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials, and change the key that stood here
+/etc/hsm/config.toml:8:1: "secret_key" in [store]: the config holds no secrets; use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here
+/etc/hsm/config.toml:9:1: "aws_access_key_id" in [store]: the config holds no secrets; use the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ST_KEY, OS_PASSWORD) or ~/.aws/credentials, and change the key that stood here
 /etc/hsm/config.toml:10:1: unknown key "storage_clas" in [store]; did you mean "storage_class"?
 /etc/hsm/config.toml:11:7: unknown server-side encryption "AES"; write "AES256", "aws:kms" or "aws:kms:<key id>"
 /etc/hsm/config.toml:12:13: unknown checksums "when_required"; did you mean "when-required"?
@@ -215,6 +273,9 @@ threads = 0
 "#);
     for (url, why) in [
         ("s3://", "no bucket"),
+        ("swift:///prefix", "no bucket"),
+        ("sftp://ann@files", "no directory"),
+        ("webdav+https:///cold", "no host"),
         ("file://dir", "the directory is not absolute, it needs three slashes"),
         ("file:///", "\"/\" cannot be a store"),
         ("file:///a/../b", "it contains \"..\""),

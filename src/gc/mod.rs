@@ -24,6 +24,7 @@ mod proof;
 pub mod protocol;
 mod repack;
 mod round;
+mod second;
 mod sparse;
 mod standing;
 mod survey;
@@ -107,6 +108,8 @@ pub struct Collected {
     pub round: Option<Round>,
     /// Bytes of objects that an earlier collection gave up and had not deleted.
     pub left_over_bytes: u64,
+    /// Bytes of packs deleted from the second store.
+    pub second_bytes: u64,
     /// Temporaries of writers that died.
     pub temporaries: u64,
 }
@@ -138,6 +141,7 @@ pub fn run(site: &mut Site<'_>, options: &Options<'_>) -> Result<Collected, Erro
     let wrote = round.expired_versions + round.repacked_packs > 0;
     collected.round = Some(round);
     collected.left_over_bytes = sweep::delete(site, &mut db)?;
+    collected.second_bytes = second::sweep(site, &db, options, now_ns)?;
     match site.store.sweep(now_ns.saturating_sub(DAY_NS)) {
         Ok(swept) => collected.temporaries = swept.removed,
         // Some servers cannot tell what was left unfinished.

@@ -1,6 +1,7 @@
 //! What a run would do, for `--dry-run`. Nothing is written but the local copy of the
 //! catalog.
 
+use super::second::Twice;
 use super::standing::check_roots;
 use super::survey::{Survey, end_versions, survey};
 use super::{Error, Options, Waiting, facts, pending};
@@ -45,6 +46,6 @@ pub fn preview(site: &Site<'_>, options: &Options<'_>) -> Result<Preview, Error>
     };
     let marking = facts::moment(&mut db, &heads)?;
     let ending = end_versions(site, &marking, options)?;
-    let survey = survey(site, &marking.mark()?, options, site.clock.now_ns())?;
+    let survey = survey(site, &marking.mark()?, &Twice::look(site), options, site.clock.now_ns())?;
     Ok(Preview { pending, ending_versions: ending.len() as u64, survey })
 }

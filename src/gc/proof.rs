@@ -8,10 +8,12 @@ use super::Error;
 use super::survey::Doomed;
 use crate::catalog::Marked;
 use crate::chunk::{self, Decoder};
+use crate::classes;
 use crate::ids::{ChunkId, PackId};
 use crate::monitor::Phase;
 use crate::site::carry::is_of_source;
 use crate::site::{Site, pack_key};
+use crate::store::ErrorKind;
 use std::collections::{BTreeMap, HashSet};
 
 /// What one round reads at most; packs beyond that wait for the next.
@@ -70,6 +72,13 @@ impl Reader<'_, '_> {
         if let Some(known) = self.read.get(&(pack, slot.id)) {
             return Ok(*known);
         }
+        // A copy in an archive does not replace one that can be read at once, whether or
+        // not it happens to be thawed.
+        let row = self.site.state.pack(pack)?;
+        if row.and_then(|row| row.class).as_deref().is_some_and(classes::is_archive) {
+            self.read.insert((pack, slot.id), false);
+            return Ok(false);
+        }
         let range = slot.offset..slot.offset + u64::from(slot.stored_len);
         let good = match self.site.store.get(&pack_key(pack), Some(range)) {
             Ok(stored) => {
@@ -78,6 +87,10 @@ impl Reader<'_, '_> {
                 let (protection, store) = (self.site.protection, self.site.store_id);
                 let (decoder, plain) = (&mut self.decoder, &mut vec![]);
                 chunk::open_chunk(protection, store, pack, slot, &stored, decoder, plain).is_ok()
+            }
+            Err(error) if error.kind() == ErrorKind::Archived => {
+                self.read.insert((pack, slot.id), false);
+                return Ok(false);
             }
             Err(error) if is_of_source(&error) => false,
             Err(error) => return Err(error.into()),

@@ -10,6 +10,7 @@ use super::breaker::Share;
 use super::proof::prove_doubles;
 use super::protocol::{Step, next_step};
 use super::repack::{Repacked, repack};
+use super::second::Twice;
 use super::sparse::Sparse;
 use super::survey::{Survey, end_versions, survey};
 use super::sweep::put_new;
@@ -49,6 +50,7 @@ pub fn run(
     now_ns: i64,
 ) -> Result<Round, Error> {
     let mut round = Round::default();
+    let twice = Twice::look(site);
     facts::note(site, db)?;
     let heads = facts::read_logs(site, db)?;
     let (share, repacked) = {
@@ -56,7 +58,7 @@ pub fn run(
         facts::check_own_end(site, &marking)?;
         let ended = end_versions(site, &marking, options)?;
         let marked = marking.mark()?;
-        let found = survey(site, &marked, options, now_ns)?;
+        let found = survey(site, &marked, &twice, options, now_ns)?;
         let share = admitted(found.share(), options)?;
         (round.expired_versions, round.lost_chunks) = (ended.len() as u64, found.lost_chunks);
         if site.stop.requested() {
@@ -133,6 +135,7 @@ fn look_again(
         }
         Ok::<_, Error>(())
     })?;
+    let twice = Twice::look(site);
     facts::note_held(site, db)?;
     let heads = facts::read_logs(site, db)?;
     let made: HashSet<_> = repacked.made.iter().copied().collect();
@@ -141,7 +144,7 @@ fn look_again(
             let marking = facts::moment(db, &heads)?;
             facts::check_own_end(site, &marking)?;
             let marked = marking.mark()?;
-            let found = survey(site, &marked, options, now_ns)?;
+            let found = survey(site, &marked, &twice, options, now_ns)?;
             let proof = prove_doubles(site, &marked, &found.doomed, &made)?;
             (found, proof)
         };

@@ -7,6 +7,7 @@
 
 use crate::catalog::MarkedPack;
 use crate::chunk::{HEADER_LEN, PACK_HEADER_LEN, TRAILER_LEN};
+use crate::classes;
 use crate::config::GcSection;
 use crate::ids::{NodeId, PackId};
 
@@ -17,11 +18,6 @@ const MOST_DEAD_PCT: f64 = 10.0;
 /// index (docs/FORMATS.md 3).
 const CHUNK_EXTRA_BYTES: u64 = HEADER_LEN as u64 + 52;
 const PACK_EXTRA_BYTES: u64 = (PACK_HEADER_LEN + TRAILER_LEN) as u64;
-
-/// Old bytes in these classes are paid for to the end of a minimum duration, however
-/// early they go.
-const COLD_CLASSES: [&str; 5] =
-    ["STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
 
 /// A pack that would be written anew.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +53,8 @@ impl<'s> Sieve<'s> {
     /// Takes a pack into account that holds something.
     pub fn add(&mut self, pack: MarkedPack) {
         let is_ours = pack.node == self.node || pack.node_fenced;
-        let is_cold = pack.class.as_deref().is_some_and(|class| COLD_CLASSES.contains(&class));
+        // Paid for to the end of a minimum duration, however early it goes.
+        let is_cold = pack.class.as_deref().is_some_and(classes::has_minimum);
         let may = is_ours && !pack.in_session && (!is_cold || self.section.repack_cold);
         let whole = pack.stored_bytes.filter(|bytes| may && *bytes == pack.size_bytes);
         let Some(bytes) = whole.filter(|_| pack.held_chunks > 0) else { return };
@@ -162,7 +159,7 @@ mod tests {
             |class: &str| MarkedPack { class: Some(class.to_owned()), ..pack(1, 200, 1000) };
         let section = GcSection::default();
         assert_eq!(chosen(&section, [of_class("INTELLIGENT_TIERING")]), [1]);
-        for class in COLD_CLASSES {
+        for class in ["STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"] {
             assert_eq!(chosen(&section, [of_class(class)]), [0; 0], "{class}");
             let asked = GcSection { repack_cold: true, ..GcSection::default() };
             assert_eq!(chosen(&asked, [of_class(class)]), [1], "{class}");

@@ -2,6 +2,7 @@
 //! dead, and what lies about. Nothing is written.
 
 use super::expire::{Keep, Times, ending};
+use super::second::Twice;
 use super::sparse::{Sieve, Sparse};
 use super::{Error, Options, breaker::Share};
 use crate::catalog::{Life, LoosePack, Marked, Marking, Span};
@@ -98,10 +99,12 @@ pub fn end_versions(
     Ok(records)
 }
 
-/// Sorts the packs. `common_now_ns` is no later than the store's own time.
+/// Sorts the packs; of those in `twice` only what nobody needs anything of goes.
+/// `common_now_ns` is no later than the store's own time.
 pub fn survey(
     site: &Site<'_>,
     marked: &Marked<'_>,
+    twice: &Twice,
     options: &Options<'_>,
     common_now_ns: i64,
 ) -> Result<Survey, Error> {
@@ -113,8 +116,10 @@ pub fn survey(
         survey.total_bytes += bytes;
         if pack.held_chunks == 0 && !pack.in_session {
             let is_double = pack.live_chunks > 0;
-            survey.doomed.push(Doomed { id: pack.id, bytes, is_double });
-        } else {
+            if !(is_double && twice.may_have(pack.id)) {
+                survey.doomed.push(Doomed { id: pack.id, bytes, is_double });
+            }
+        } else if !twice.may_have(pack.id) {
             sieve.add(pack);
         }
         ControlFlow::Continue(())

@@ -8,16 +8,21 @@
 use super::admission::Admission;
 use super::job::Job;
 use crate::chunk::Protection;
-use crate::clock::Clock;
-use crate::config::OfflineBit;
+use crate::clock::{Clock, Stopwatch};
+use crate::config::{ColdSection, OfflineBit};
 use crate::ids::{NodeId, StoreId};
 use crate::monitor::Stop;
+use crate::site::second::OpenSecond;
 use crate::site::{Custody, Site};
 use crate::state::StateDb;
 use crate::store::{Capabilities, Store};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long one of two stores is done without before it is tried again.
+const MAKESHIFT: Duration = Duration::from_secs(60);
 
 /// Why something cannot be opened, for the log.
 pub type Trouble = Box<dyn Error + Send + Sync>;
@@ -33,6 +38,8 @@ pub trait Access: Send + Sync {
     fn runs_ended(&self) -> bool;
     /// Who may recall.
     fn admission(&self) -> Result<Admission, Trouble>;
+    /// What archives are asked for, and who is told what meanwhile.
+    fn cold(&self) -> ColdSection;
     /// Threads for each recall or batch.
     fn workers(&self) -> usize;
     fn connections(&self) -> usize;
@@ -42,6 +49,9 @@ pub trait Access: Send + Sync {
 /// A store whose descriptor was read and whose key fits.
 pub struct OpenStore {
     pub store: Box<dyn Store>,
+    pub second: Option<OpenSecond>,
+    /// One of the two stores is only stood in for: to be tried again soon.
+    pub is_makeshift: bool,
     pub protection: Protection,
     pub capabilities: Capabilities,
     pub store_id: StoreId,
@@ -51,7 +61,7 @@ pub struct OpenStore {
 /// The store, opened once it can be.
 pub struct Shared {
     pub access: Box<dyn Access>,
-    store: Mutex<Option<Arc<OpenStore>>>,
+    store: Mutex<Option<(Arc<OpenStore>, Stopwatch)>>,
 }
 
 impl Shared {
@@ -62,11 +72,13 @@ impl Shared {
     /// Asks a store that does not answer anew each time; who asks meanwhile
     /// does not wait for the one who is asking.
     pub fn store(&self) -> Result<Arc<OpenStore>, Trouble> {
-        if let Some(store) = &*self.known() {
+        if let Some((store, since)) = &*self.known()
+            && (!store.is_makeshift || since.elapsed() < MAKESHIFT)
+        {
             return Ok(Arc::clone(store));
         }
-        let opened = Arc::new(self.access.store()?);
-        Ok(Arc::clone(self.known().get_or_insert(opened)))
+        let opened = (Arc::new(self.access.store()?), Stopwatch::start());
+        Ok(Arc::clone(&self.known().insert(opened).0))
     }
 
     /// What an operation of the guard works with. Its progress, and what comes
@@ -84,6 +96,7 @@ impl Shared {
             state,
             state_path: self.access.state_path(),
             store: &*store.store,
+            second: store.second.as_ref().map(OpenSecond::second),
             capabilities: store.capabilities,
             protection: &store.protection,
             store_id: store.store_id,
@@ -101,7 +114,7 @@ impl Shared {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<Arc<OpenStore>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<(Arc<OpenStore>, Stopwatch)>> {
         self.store.lock().expect("no holder panics")
     }
 }

@@ -19,12 +19,14 @@
 //!    forgotten event, and every error denies.
 //!
 //! An event's way: [`reader`] -> [`inodes`] -> [`porter`] ([`admission`]) ->
-//! [`worker`] (`recall`) -> answer -> [`recorder`]. Other `hsm` processes come by
+//! [`worker`] (`recall`) -> answer -> [`recorder`], and for a file in an archive
+//! [`asker`]. Other `hsm` processes come by
 //! [`service`] and are a [`client`].
 
 pub mod access;
 pub mod admission;
 mod already_open;
+mod asker;
 pub mod client;
 mod counters;
 mod custody;

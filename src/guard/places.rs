@@ -175,6 +175,8 @@ pub struct Surroundings<'c> {
     pub run_dir: &'c Path,
     /// The directory of a `file://` store.
     pub store_dir: Option<&'c Path>,
+    /// The same of a second store.
+    pub second_dir: Option<&'c Path>,
 }
 
 impl<'c> Surroundings<'c> {
@@ -183,6 +185,10 @@ impl<'c> Surroundings<'c> {
             state_dir: &config.state_dir,
             run_dir: &config.guard.run_dir,
             store_dir: config.store.url.strip_prefix("file://").map(Path::new),
+            second_dir: config
+                .second_store
+                .as_ref()
+                .and_then(|store| store.url.strip_prefix("file://").map(Path::new)),
         }
     }
 }
@@ -199,6 +205,13 @@ pub fn gather(roots: &[PathBuf], around: Surroundings<'_>) -> io::Result<Facts> 
     }
     if let Some(directory) = around.store_dir {
         facts.store = Some(Place { path: directory.to_owned(), ..place_above(directory)? });
+    }
+    if let Some(directory) = around.second_dir {
+        facts.needs.push(Need {
+            what: "the second store",
+            path: directory.to_owned(),
+            superblock: place_above(directory)?.superblock,
+        });
     }
     Ok(facts)
 }

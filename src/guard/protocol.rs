@@ -14,7 +14,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 /// Of requests and replies; any change of one is a new version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "guard.sock";
 /// A line longer than this is no message of ours.

@@ -2,7 +2,8 @@
 //!
 //! The state DB may be busy with somebody's scan for a while; the recorder waits
 //! for it so that nobody else has to. What it did not write when the guard dies
-//! is lost as a record only: the next scan sees that the files are resident.
+//! is lost as a record only: the next scan sees that the files are resident, and
+//! as nobody can tell then whose the last change was, they are uploaded again.
 
 use super::access::Access;
 use super::counters::Counters;
@@ -51,18 +52,26 @@ const RETRY: Duration = Duration::from_secs(2);
 const KEPT: usize = 100_000;
 
 impl Record {
-    /// `None` where nothing was recalled and nobody denied.
-    pub fn of(bench: &Bench, task: &Task, waiters: &[Waiter], outcome: &Outcome) -> Option<Self> {
+    /// `None` where nothing was recalled and nobody denied. Of a program that waited
+    /// for a guard that died only the pid is known, and the time since then.
+    pub fn of(
+        bench: &Bench,
+        task: &Task,
+        ident: FileIdent,
+        waiters: &[Waiter],
+        outcome: &Outcome,
+    ) -> Option<Self> {
         let (bytes, stamps, text) = match outcome {
             Outcome::Whole(Filled::Recalled { bytes, stat }) => {
                 (*bytes, Some((stat.ctime_ns, stat.mtime_ns)), RECALLED.to_owned())
             }
             Outcome::Whole(_) => return None,
             Outcome::Failed(error) => (0, None, failed(error.errno(), error)),
+            Outcome::Archived(error, errno) => (0, None, failed(*errno, error)),
             Outcome::Unavailable(error) => (0, None, failed(libc::EIO, &**error)),
         };
         let who = waiters.iter().find_map(|waiter| waiter.who.clone());
-        let ident = waiters.iter().find_map(ident_of)?;
+        let first_pid = waiters.first().map_or(0, |waiter| waiter.pending.pid().unsigned_abs());
         let (ctime_ns, mtime_ns) = stamps.unzip();
         Some(Self(RecallRow {
             at_ns: bench.clock.now_ns(),
@@ -73,6 +82,7 @@ impl Record {
             bytes,
             latency_ms: waited_ms(&bench.inodes, waiters),
             outcome: text,
+            pid: who.as_ref().map_or(first_pid, |who| who.pid.unsigned_abs()),
             ..of_program(who.as_ref())
         }))
     }

@@ -15,10 +15,12 @@
 //! | workers | inodes to recall | answer before the file is durable |
 //! | watch | time | waits for a worker |
 //! | recorder | what to write down | is waited for |
+//! | asker | files whose copy is in an archive | is waited for |
 //! | service | other `hsm` processes | touches an inode without custody |
 //! | metrics | a scraper, if one is to come | is waited for |
 
 use super::access::{Access, Shared, Trouble};
+use super::asker::{Asker, Desk};
 use super::counters::Counters;
 use super::deadlines::Deadlines;
 use super::inodes::Inodes;
@@ -257,6 +259,14 @@ fn start_threads(
         clock,
     };
     spawn("porter", move || porter.run(&calls))?;
+    let (asker, orders) = Asker::new();
+    let desk = Desk {
+        shared: Arc::clone(shared),
+        watched: Arc::clone(watched),
+        clock,
+        since: inodes.clock,
+    };
+    spawn("asker", move || desk.run(&orders))?;
     let bench = Arc::new(Bench {
         inodes: Arc::clone(inodes),
         watched: Arc::clone(watched),
@@ -264,6 +274,8 @@ fn start_threads(
         probes: Arc::clone(probes),
         records: to_recorder,
         admission,
+        asker,
+        archived_errno: shared.access.cold().errno.raw(),
         clock,
     });
     for _ in 0..section.workers {

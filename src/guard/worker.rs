@@ -7,13 +7,15 @@
 
 use super::access::{Shared, Trouble};
 use super::admission::Admission;
+use super::asker::{Asker, Asking};
 use super::inodes::{Inodes, Task};
 use super::job::now_ms;
 use super::recorder::{Record, Records};
 use super::waiter::Waiter;
 use super::watched::Watched;
 use crate::clock::Clock;
-use crate::os::owner_write;
+use crate::ids::FileIdent;
+use crate::os::{file_ident, owner_write};
 use crate::recall::{self, FileError, Filled};
 use crate::site::{Catalog, Leases};
 use crate::state::StateDb;
@@ -30,6 +32,9 @@ pub struct Bench {
     pub probes: Arc<super::probe::Probes>,
     pub records: Records,
     pub admission: Arc<Mutex<Admission>>,
+    pub asker: Asker,
+    /// For files in an archive.
+    pub archived_errno: i32,
     pub clock: Clock,
 }
 
@@ -38,18 +43,22 @@ pub fn run(bench: &Bench, jobs: &Receiver<super::inodes::Inode>) {
     let mut state = None;
     while let Ok(inode) = jobs.recv() {
         let Some(task) = bench.inodes.begin(inode) else { continue };
-        let outcome = task.job.errand.run(|| make_whole(bench, &mut state, &task));
+        let (ident, outcome) = task.job.errand.run(|| make_whole(bench, &mut state, &task));
         if outcome.errno().is_some() && task.job.stop.requested() {
             bench.inodes.leave(inode);
             tracing::debug!(path = %task.name.display(), "stopped");
             continue;
         }
         let waiters = bench.inodes.finish(inode);
-        let record = Record::of(bench, &task, &waiters, &outcome);
+        let record = ident.and_then(|ident| Record::of(bench, &task, ident, &waiters, &outcome));
+        let asking = asking(bench, &task, &waiters, &outcome);
         if outcome.errno().is_some() {
             refund(&bench.admission, &waiters);
         }
         answer(waiters, &outcome);
+        if let Some(asking) = asking {
+            bench.asker.send(asking);
+        }
         if let Some(record) = record {
             bench.records.send(record);
         }
@@ -62,6 +71,8 @@ pub enum Outcome {
     /// All bytes are there; `Some` if it was this recall that brought them.
     Whole(Filled),
     Failed(FileError),
+    /// Its copy is in an archive, which is asked for it; with what programs are told.
+    Archived(FileError, i32),
     /// The state DB or the store could not be opened, or the file.
     Unavailable(Trouble),
 }
@@ -71,16 +82,30 @@ impl Outcome {
         match self {
             Self::Whole(_) => None,
             Self::Failed(error) => Some(error.errno()),
+            Self::Archived(_, errno) => Some(*errno),
             Self::Unavailable(_) => Some(libc::EIO),
         }
     }
 }
 
-fn make_whole(bench: &Bench, state: &mut Option<StateDb>, task: &Task) -> Outcome {
-    let file = match open(bench, task) {
-        Ok(file) => file,
-        Err(error) => return Outcome::Unavailable(error.into()),
-    };
+/// Which file it was is told by the file itself: a program that waited for a guard
+/// that died left only the number of its event, and one that was denied meanwhile
+/// not even that.
+fn make_whole(
+    bench: &Bench,
+    state: &mut Option<StateDb>,
+    task: &Task,
+) -> (Option<FileIdent>, Outcome) {
+    match open(bench, task) {
+        Ok(file) => (file_ident(&file).ok(), fill_open(bench, state, file, task)),
+        Err(error) => {
+            let ident = task.event_file.as_ref().and_then(|file| file_ident(file).ok());
+            (ident, Outcome::Unavailable(error.into()))
+        }
+    }
+}
+
+fn fill_open(bench: &Bench, state: &mut Option<StateDb>, file: File, task: &Task) -> Outcome {
     if let Some(done) = bench.probes.fill(task.inode, &file) {
         return done;
     }
@@ -128,8 +153,20 @@ fn fill(
     *state = Some(site.state);
     match filled {
         Ok(filled) => Outcome::Whole(filled),
+        Err(error @ FileError::Archived(_)) => Outcome::Archived(error, bench.archived_errno),
         Err(error) => Outcome::Failed(error),
     }
+}
+
+/// What the archive is to be asked for because of this outcome.
+fn asking(bench: &Bench, task: &Task, waiters: &[Waiter], outcome: &Outcome) -> Option<Asking> {
+    let Outcome::Archived(FileError::Archived(wanted), _) = outcome else { return None };
+    Some(Asking {
+        wanted: **wanted,
+        roots: bench.watched.roots_on(task.inode.dev),
+        name: task.name.clone(),
+        who: waiters.iter().find_map(|waiter| waiter.who.clone()),
+    })
 }
 
 /// A recall that failed costs nobody anything.
@@ -156,7 +193,7 @@ fn tell(task: &Task, outcome: &Outcome) {
     let path = task.name.display();
     match outcome {
         Outcome::Whole(_) => tracing::debug!(%path, "let in"),
-        Outcome::Failed(error) => {
+        Outcome::Failed(error) | Outcome::Archived(error, _) => {
             let causes = crate::site::guard::causes(error).join(": ");
             tracing::warn!(%path, "denied: {causes}");
         }

@@ -9,6 +9,7 @@
 
 use super::Content;
 use crate::ids::{ChunkId, ContentId, PackId};
+use crate::units::Copies;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -83,35 +84,93 @@ impl PackEvidence {
     }
 }
 
-/// A chunk without evidence: the content has no verified copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no proven pack holds chunk {chunk}")]
-pub struct MissingProof {
-    pub chunk: ChunkId,
+/// The same of the second store. A type of its own, so that one store's proof never
+/// counts for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecondEvidence(PackEvidence);
+
+impl SecondEvidence {
+    /// `evidence` is of the second store.
+    pub fn of_second(evidence: PackEvidence) -> Self {
+        Self(evidence)
+    }
+
+    pub fn evidence(&self) -> &PackEvidence {
+        &self.0
+    }
 }
 
-/// Every chunk of a content lies in a pack that was proven. Not `Clone`: one
-/// value frees the blocks of one file.
+/// What is proven of the pack that holds a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proofs {
+    pub first: PackEvidence,
+    pub second: Option<SecondEvidence>,
+}
+
+impl From<PackEvidence> for Proofs {
+    fn from(first: PackEvidence) -> Self {
+        Self { first, second: None }
+    }
+}
+
+/// A chunk without evidence: the content has no verified copy, or one where two are
+/// asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MissingProof {
+    #[error("no proven pack holds chunk {chunk}")]
+    First { chunk: ChunkId },
+    #[error("the pack of chunk {chunk} has no proven copy in the second store")]
+    Second { chunk: ChunkId },
+}
+
+/// Every chunk of a content lies in a pack that was proven, in as many stores as
+/// were asked for. Not `Clone`: one value frees the blocks of one file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct VerifiedCopy {
     content: ContentId,
     size_bytes: u64,
     oldest_proof_ns: i64,
+    copies: Copies,
 }
 
 impl VerifiedCopy {
     /// Asks `where_is` for the evidence of each chunk; the first chunk without
-    /// is the error.
+    /// is the error. A missing first copy is found before a missing second one.
     pub fn assemble(
         content: &Content,
-        where_is: &dyn Fn(&ChunkId) -> Option<PackEvidence>,
+        copies: Copies,
+        where_is: &dyn Fn(&ChunkId) -> Option<Proofs>,
     ) -> Result<Self, MissingProof> {
         let mut oldest_proof_ns = i64::MAX;
+        let mut without_second = None;
         for chunk in content.chunk_ids() {
-            let evidence = where_is(&chunk).ok_or(MissingProof { chunk })?;
-            oldest_proof_ns = oldest_proof_ns.min(evidence.proven_ns);
+            let Proofs { first, second } = where_is(&chunk).ok_or(MissingProof::First { chunk })?;
+            oldest_proof_ns = oldest_proof_ns.min(first.proven_ns);
+            // Of the same pack: other proofs are of other bytes.
+            match second.filter(|SecondEvidence(proof)| proof.pack == first.pack) {
+                Some(SecondEvidence(proof)) if copies == Copies::Two => {
+                    oldest_proof_ns = oldest_proof_ns.min(proof.proven_ns);
+                }
+                None if copies == Copies::Two => {
+                    without_second.get_or_insert(chunk);
+                }
+                _ => {}
+            }
         }
-        Ok(Self { content: content.id(), size_bytes: content.size_bytes, oldest_proof_ns })
+        match without_second {
+            Some(chunk) => Err(MissingProof::Second { chunk }),
+            None => Ok(Self {
+                content: content.id(),
+                size_bytes: content.size_bytes,
+                oldest_proof_ns,
+                copies,
+            }),
+        }
+    }
+
+    /// In how many stores every chunk is proven.
+    pub fn copies(&self) -> Copies {
+        self.copies
     }
 
     pub fn content(&self) -> ContentId {
@@ -146,21 +205,46 @@ mod tests {
     #[test]
     fn a_copy_needs_evidence_for_every_chunk() {
         let content = content(&[1, 2, 3]);
-        let all = |chunk: &ChunkId| Some(evidence(100 - i64::from(chunk.0[0])));
-        let copy = VerifiedCopy::assemble(&content, &all).expect("all proven");
+        let all = |chunk: &ChunkId| Some(evidence(100 - i64::from(chunk.0[0])).into());
+        let copy = VerifiedCopy::assemble(&content, Copies::One, &all).expect("all proven");
         assert_eq!(copy.content(), content.id());
         assert_eq!((copy.size_bytes(), copy.oldest_proof_ns()), (15, 97));
         for missing in [1, 2, 3] {
-            let most = |chunk: &ChunkId| (chunk.0[0] != missing).then(|| evidence(1));
-            let error = VerifiedCopy::assemble(&content, &most).expect_err("one is missing");
-            assert_eq!(error, MissingProof { chunk: ChunkId([missing; 32]) });
+            let most = |chunk: &ChunkId| (chunk.0[0] != missing).then(|| evidence(1).into());
+            let error =
+                VerifiedCopy::assemble(&content, Copies::One, &most).expect_err("one is missing");
+            assert_eq!(error, MissingProof::First { chunk: ChunkId([missing; 32]) });
+        }
+    }
+
+    #[test]
+    fn two_copies_need_the_evidence_of_both_stores_for_the_same_pack() {
+        let content = content(&[1, 2]);
+        let in_pack = |pack, proven_ns| PackEvidence {
+            pack: PackId([pack; 16]),
+            method: ProofMethod::ReadBack,
+            proven_ns,
+        };
+        let second = |pack| Some(SecondEvidence::of_second(in_pack(pack, 3)));
+        let both = |_: &ChunkId| Some(Proofs { first: in_pack(1, 5), second: second(1) });
+        let copy = VerifiedCopy::assemble(&content, Copies::Two, &both).expect("both");
+        assert_eq!((copy.copies(), copy.oldest_proof_ns()), (Copies::Two, 3));
+        for other in [None, second(9)] {
+            let some = |chunk: &ChunkId| {
+                let second = if chunk.0[0] == 2 { other } else { second(1) };
+                Some(Proofs { first: in_pack(1, 5), second })
+            };
+            let error = VerifiedCopy::assemble(&content, Copies::Two, &some).expect_err("one");
+            assert_eq!(error, MissingProof::Second { chunk: ChunkId([2; 32]) });
+            let copy = VerifiedCopy::assemble(&content, Copies::One, &some).expect("one is enough");
+            assert_eq!(copy.copies(), Copies::One);
         }
     }
 
     #[test]
     fn a_content_without_chunks_needs_no_proof() {
         let hole = Content::new([Piece { len: 9, chunk: None }]).expect("a hole");
-        let copy = VerifiedCopy::assemble(&hole, &|_| None).expect("nothing to prove");
+        let copy = VerifiedCopy::assemble(&hole, Copies::Two, &|_| None).expect("nothing to prove");
         assert_eq!((copy.size_bytes(), copy.oldest_proof_ns()), (9, i64::MAX));
     }
 

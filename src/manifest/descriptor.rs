@@ -6,7 +6,7 @@
 
 use super::Error;
 use crate::chunk::{Chunking, MasterKey, Protection};
-use crate::ids::StoreId;
+use crate::ids::{CopyId, StoreId};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &str = "hsm-store";
@@ -37,6 +37,8 @@ pub struct StoreDescriptor {
     pub cipher: Cipher,
     /// [`MasterKey::fingerprint`] of an encrypted store.
     pub key_check: Option<[u8; 8]>,
+    /// Of a second store: which one it is. A first store has none.
+    pub copy: Option<CopyId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +51,8 @@ struct Json {
     cipher: Cipher,
     key_check: Option<String>,
     compression: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copy: Option<CopyId>,
 }
 
 /// The two fields whose meaning no version changes.
@@ -68,7 +72,12 @@ impl StoreDescriptor {
     ) -> Self {
         let cipher = if key.is_some() { Cipher::Aes256Gcm } else { Cipher::None };
         let key_check = key.map(MasterKey::fingerprint);
-        Self { store_id, created_ns, chunking, cipher, key_check }
+        Self { store_id, created_ns, chunking, cipher, key_check, copy: None }
+    }
+
+    /// The descriptor of a second store beside this one.
+    pub fn copied(&self, copy: CopyId) -> Self {
+        Self { copy: Some(copy), ..self.clone() }
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -81,6 +90,7 @@ impl StoreDescriptor {
             cipher: self.cipher,
             key_check: self.key_check.map(hex::encode),
             compression: COMPRESSION.to_owned(),
+            copy: self.copy,
         };
         let mut bytes = serde_json::to_vec_pretty(&json).expect("strings and numbers make JSON");
         bytes.push(b'\n');
@@ -116,8 +126,8 @@ impl StoreDescriptor {
             }
             _ => return Err(malformed("cipher and key_check contradict each other")),
         };
-        let Json { store_id, created_ns, chunking, cipher, .. } = json;
-        Ok(Self { store_id, created_ns, chunking, cipher, key_check })
+        let Json { store_id, created_ns, chunking, cipher, copy, .. } = json;
+        Ok(Self { store_id, created_ns, chunking, cipher, key_check, copy })
     }
 
     /// The protection this store wants, from the key file if it needs one. A
@@ -162,6 +172,16 @@ mod tests {
         assert_eq!(StoreDescriptor::parse(&secret.encode()).expect("reads"), secret);
         let protection = secret.protection(Some(&key)).expect("the key");
         assert_eq!(protection.fingerprint(), Some(key.fingerprint()));
+    }
+
+    #[test]
+    fn a_second_store_is_marked_and_a_first_one_is_as_it_always_was() {
+        let first = descriptor(None);
+        assert!(!String::from_utf8(first.encode()).expect("text").contains("copy"));
+        let second = first.copied(CopyId([7; 16]));
+        let read = StoreDescriptor::parse(&second.encode()).expect("reads");
+        assert_eq!((read.copy, read.store_id), (Some(CopyId([7; 16])), first.store_id));
+        assert_eq!(StoreDescriptor { copy: None, ..read }, first);
     }
 
     #[test]

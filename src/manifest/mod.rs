@@ -26,7 +26,7 @@ mod tests;
 
 pub use collection::{Collected, Collection};
 pub use content::{Content, Piece};
-pub use copy::{MissingProof, PackEvidence, ProofMethod, VerifiedCopy};
+pub use copy::{MissingProof, PackEvidence, ProofMethod, Proofs, SecondEvidence, VerifiedCopy};
 pub use descriptor::{Cipher, StoreDescriptor};
 pub use error::Error;
 pub use lines::MAX_PLAIN_LEN;

@@ -14,7 +14,8 @@ use super::limits::{Defaults, ErrorBudget, Limits, Order, Watermark};
 use super::predicates::{Names, PREDICATES, Predicates, Subject, has_no_predicate};
 use super::retention;
 use super::rule::{
-    Implied, RULE_KEYS, Rule, read_action, read_chunking, read_compression, read_storage_class,
+    Implied, RULE_KEYS, Rule, read_action, read_chunking, read_compression, read_copies,
+    read_storage_class,
 };
 use super::weight::Weight;
 use super::{PolicyError, PolicySet};
@@ -223,6 +224,8 @@ impl Loader {
             chunking: read_chunking(&section),
             compression_level: read_compression(&section),
             dedup: section.flag("dedup"),
+            copies: read_copies(&section),
+            copies_place: section.has("copies").then(|| section.key_place("copies")),
             condition: predicates.read(&section),
             implied: Vec::new(),
         };

@@ -35,6 +35,7 @@ pub use retention::{Retention, RetentionRule};
 pub use rule::{Chunking, Rule};
 pub use weight::{BadWeight, Weight};
 
+use crate::units::Copies;
 use condition::{Age, Ages, Condition, Context};
 
 /// How long a file was neither read, written nor recalled, in nanoseconds: what
@@ -81,6 +82,26 @@ impl PolicySet {
         names: &Names<'_>,
     ) -> Result<Self, Vec<PolicyError>> {
         load::load(files, names)
+    }
+
+    /// Whether a rule wants its files in two stores.
+    pub fn wants_two_copies(&self) -> bool {
+        self.rules.iter().any(|rule| rule.copies == Copies::Two)
+    }
+
+    /// What is wrong with the rules that want two copies where the config has no
+    /// second store: nothing of theirs could ever become a stub.
+    pub fn without_second_store(&self) -> Vec<PolicyError> {
+        let wants = self.rules.iter().filter(|rule| rule.copies == Copies::Two);
+        let problem = |rule: &Rule| {
+            let place = rule.copies_place.clone().unwrap_or_else(|| rule.place.clone());
+            let what =
+                format!("rule {:?} wants two copies and there is no second store", rule.name);
+            let mend = "add [second_store] to the config and run hsm init --second-store URL, \
+                        or leave copies out";
+            PolicyError::at(place, what, mend)
+        };
+        wants.map(problem).collect()
     }
 
     /// What is to become of a file. Allocates nothing unless a glob is an

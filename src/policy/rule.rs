@@ -3,7 +3,7 @@
 use super::condition::{Condition, Test};
 use super::facts::Action;
 use crate::document::{Item, Place, Section};
-use crate::units;
+use crate::units::{self, Copies};
 use std::fmt;
 
 /// One rule of a set. What is `None` is left to the config.
@@ -19,6 +19,10 @@ pub struct Rule {
     pub compression_level: Option<i32>,
     /// Whether chunks that the store has already are looked for.
     pub dedup: Option<bool>,
+    /// How many stores a file must be proven in before it may become a stub.
+    pub copies: Copies,
+    /// Where that is written.
+    pub(super) copies_place: Option<Place>,
     pub(super) condition: Condition,
     /// Tests that come with the action and the defaults, not from the rule's
     /// own text. They bind even where ages are waived.
@@ -109,8 +113,8 @@ fn bounded(bytes: u64, what: &str, least: u32, greatest: u32) -> Result<u32, Str
 }
 
 /// Keys of a rule that are no predicates.
-pub(super) const RULE_KEYS: [&str; 6] =
-    ["name", "action", "storage_class", "chunking", "compression", "dedup"];
+pub(super) const RULE_KEYS: [&str; 7] =
+    ["name", "action", "storage_class", "chunking", "compression", "dedup", "copies"];
 
 const ACTIONS: [(&str, Action); 3] =
     [("ignore", Action::Ignore), ("upload", Action::Upload), ("tier", Action::Tier)];
@@ -128,6 +132,14 @@ pub(super) fn read_action(rule: &Section<'_, '_>) -> Option<Action> {
 pub(super) fn read_storage_class(rule: &Section<'_, '_>) -> Option<String> {
     let item = rule.item("storage_class")?;
     item.quantity(units::parse_storage_class(item.text()?))
+}
+
+/// In how many stores.
+pub(super) fn read_copies(rule: &Section<'_, '_>) -> Copies {
+    match rule.integer("copies", 1..=2) {
+        Some(2) => Copies::Two,
+        _ => Copies::One,
+    }
 }
 
 pub(super) fn read_chunking(rule: &Section<'_, '_>) -> Option<Chunking> {

@@ -6,6 +6,7 @@
 //! of their inodes, so that two batches cannot wait for each other; an inode
 //! that two names reach is taken once.
 
+use super::awaited::{self, Candidate, packs_of};
 use super::target::{self, Named, Opened, Opening, Target};
 use super::{Error, FileError, Options, RecallStats, Tell, content_of};
 use crate::ids::FileIdent;
@@ -15,6 +16,7 @@ use crate::os::relpath::RelPath;
 use crate::os::space::{FreeSpace, RESERVE_BYTES};
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
+use crate::site::archive::{self, Archive};
 use crate::site::{Catalog, Held, Site, fetch};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{Filler, MarkerSpace};
@@ -36,6 +38,7 @@ struct Fill<'c> {
     path: RelPath,
     row: Option<ManagedRow>,
     content: Content,
+    ident: FileIdent,
     filler: Filler,
     held: Keeping<'c>,
 }
@@ -58,6 +61,7 @@ pub(super) fn run(
         space: MarkerSpace::for_this_process(),
         stats: RecallStats::default(),
         catalog: Catalog::default(),
+        archive: Archive::new(options.thaw),
         gathered: HashSet::new(),
     };
     let (mut batch, mut bytes) = (vec![], 0);
@@ -86,6 +90,7 @@ struct Recall<'a, 's> {
     space: MarkerSpace,
     stats: RecallStats,
     catalog: Catalog,
+    archive: Archive,
     /// The files of the batch: one that is named twice, or by two of its names,
     /// must not be filled twice at once.
     gathered: HashSet<FileIdent>,
@@ -113,6 +118,7 @@ impl<'s> Recall<'_, 's> {
         for (named, held) in self.keep(batch) {
             opened.extend(self.examine(named)?.map(|opened| (opened, held)));
         }
+        let opened = self.readable(opened)?;
         if opened.is_empty() {
             return Ok(());
         }
@@ -128,8 +134,9 @@ impl<'s> Recall<'_, 's> {
             opened.row = opened.row.filter(|row| !refused.contains(&row.ident));
             let Opened { path, row, content, .. } = &opened;
             let (path, row, content) = (path.clone(), row.clone(), content.clone());
+            let ident = opened.ident();
             match opened.begin(self.space) {
-                Ok(filler) => fills.push(Fill { path, row, content, filler, held }),
+                Ok(filler) => fills.push(Fill { path, row, content, ident, filler, held }),
                 Err(error) => {
                     self.fail::<()>(&path, &error);
                     failed.extend(row.map(|row| row.ident));
@@ -142,6 +149,72 @@ impl<'s> Recall<'_, 's> {
             .collect();
         let outcomes = fetch::fill_all(self.site, &mut self.catalog, &filling)?;
         self.finish(fills, outcomes, failed)
+    }
+
+    /// Those that can be read now. The others are let go as they are: what they need
+    /// was asked for.
+    fn readable(
+        &mut self,
+        opened: Vec<(Opened, Keeping<'s>)>,
+    ) -> Result<Vec<(Opened, Keeping<'s>)>, Error> {
+        let mut candidates = vec![];
+        for (file, _) in &opened {
+            let packs = packs_of(self.site, &mut self.catalog, &file.content)?;
+            candidates.push(Candidate {
+                ident: file.ident(),
+                path: file.path.clone(),
+                bytes: file.content.data_bytes(),
+                packs: archive::suspects(self.site, &packs)?,
+            });
+        }
+        let waits = self.ask_for(&candidates)?;
+        let kept = opened.into_iter().zip(waits).filter(|(_, waits)| *waits == Some(false));
+        Ok(kept.map(|(file, _)| file).collect())
+    }
+
+    /// Which of these files wait, now that the archive was asked; `None` for those
+    /// whose failure was reported.
+    fn ask_for(&mut self, files: &[Candidate]) -> Result<Vec<Option<bool>>, Error> {
+        let error = match awaited::ask_for(self.site, &mut self.archive, self.root_id, files) {
+            Ok(waits) => {
+                let waiting = files.iter().zip(&waits).filter(|(_, waits)| **waits);
+                self.stats.waiting.extend(waiting.map(|(file, _)| file.path.clone()));
+                return Ok(waits.into_iter().map(Some).collect());
+            }
+            Err(Error::Store(error)) => error,
+            Err(error) => return Err(error),
+        };
+        // What the store refuses, or cannot be asked, concerns those that need it.
+        let (text, mut error) = (error.to_string(), Some(error));
+        let mut answers = vec![];
+        for file in files {
+            answers.push(match file.packs.is_empty() {
+                true => Some(false),
+                false => {
+                    let first = error.take().map(FileError::Store);
+                    let why = first.unwrap_or_else(|| FileError::Conflict(text.clone()));
+                    self.fail(&file.path, &why)
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    /// What turned out to be archived only when it was read: all that these files need
+    /// is asked for. Those that do not wait have failed.
+    fn late(&mut self, late: Vec<(RelPath, FileIdent, Content)>) -> Result<(), Error> {
+        let mut candidates = vec![];
+        for (path, ident, content) in late {
+            let packs = packs_of(self.site, &mut self.catalog, &content)?.into_keys().collect();
+            candidates.push(Candidate { ident, path, bytes: content.data_bytes(), packs });
+        }
+        for (file, waits) in candidates.iter().zip(self.ask_for(&candidates)?) {
+            if waits == Some(false) {
+                let why = "the archive brought its copy just now; the next recall reads it";
+                self.fail::<()>(&file.path, &FileError::Conflict(why.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Takes custody of every file; the batch keeps its order.
@@ -243,13 +316,19 @@ impl<'s> Recall<'_, 's> {
         if together {
             self.flush()?;
         }
-        let mut done = vec![];
+        let (mut done, mut late) = (vec![], vec![]);
         for (fill, outcome) in fills.into_iter().zip(outcomes) {
-            let Fill { path, row, content, filler, held } = fill;
+            let Fill { path, row, content, ident, filler, held } = fill;
             // A filler that is dropped unfinished punches its data away.
             let finished = match outcome {
                 Ok(()) if together => filler.finish_after_syncfs(content.id()),
                 Ok(()) => filler.finish(content.id()),
+                Err(fetch::FileError::Archived(_)) => {
+                    drop(filler);
+                    failed.extend(row.map(|row| row.ident));
+                    late.push((path, ident, content));
+                    continue;
+                }
                 Err(error) => {
                     drop(filler);
                     self.fail::<()>(&path, &error.into());
@@ -277,6 +356,6 @@ impl<'s> Recall<'_, 's> {
         crate::fault::point("recall.markers-removed");
         self.site.state.cancel_recalls(self.root_id, &failed)?;
         self.site.state.finish_recalls(self.root_id, &done, self.site.clock.now_ns())?;
-        Ok(())
+        self.late(late)
     }
 }

@@ -1,9 +1,9 @@
 //! What can go wrong with a recall: as a whole, or with one file, and what a
 //! program sees that opened the file and was refused.
 
-use crate::ids::{ChunkId, ContentId};
+use crate::ids::{ChunkId, ContentId, FileIdent};
 use crate::os::space::RESERVE_BYTES;
-use crate::site::{GuardError, catalog, fetch};
+use crate::site::{GuardError, archive, catalog, fetch};
 use crate::units::format_size;
 use crate::{chunk, state, store, stub};
 use std::io;
@@ -32,6 +32,15 @@ pub enum Error {
         format_size(RESERVE_BYTES)
     )]
     NoSpace { path: PathBuf, needed_bytes: u64, available_bytes: u64 },
+}
+
+impl From<archive::Error> for Error {
+    fn from(error: archive::Error) -> Self {
+        match error {
+            archive::Error::State(error) => Self::State(error),
+            archive::Error::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// Why one file stays a stub.
@@ -85,22 +94,32 @@ pub enum FileError {
     Unvouched,
     #[error("the state DB does not say where its copy is")]
     Catalog(#[source] catalog::Error),
+    #[error("its copy is in an archive class of the store, which is asked to bring it")]
+    Archived(Box<Wanted>),
     #[error("write the file")]
     Write(#[source] io::Error),
     #[error("the recall was stopped")]
     Stopped,
 }
 
+/// What the archive is to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub ident: FileIdent,
+    pub content: ContentId,
+}
+
 impl FileError {
     /// What a program is told whose open of the file is refused: `ENOSPC` and
     /// `EDQUOT` as they are, `EBUSY` for a file in use, `EAGAIN` for a recall
-    /// that was stopped and may be tried again, `EIO` for all else.
+    /// that was stopped and may be tried again or that an archive is to make
+    /// possible, `EIO` for all else.
     pub fn errno(&self) -> i32 {
         match self {
             Self::NoSpace { .. } => libc::ENOSPC,
             Self::OverQuota { .. } => libc::EDQUOT,
             Self::InUse(_) | Self::Custody(_) | Self::Stub(stub::Error::InUse) => libc::EBUSY,
-            Self::Stopped => libc::EAGAIN,
+            Self::Stopped | Self::Archived(_) => libc::EAGAIN,
             Self::Store(error) if error.kind() == store::ErrorKind::Stopped => libc::EAGAIN,
             Self::Catalog(catalog::Error::Store(error))
                 if error.kind() == store::ErrorKind::Stopped =>
@@ -132,6 +151,7 @@ impl From<fetch::FileError> for FileError {
             fetch::FileError::Chunk(error) => Self::Chunk(error),
             fetch::FileError::Catalog(error) => Self::Catalog(error),
             fetch::FileError::Shared(text) => Self::Conflict(text),
+            error @ fetch::FileError::Archived(_) => Self::Conflict(error.to_string()),
             fetch::FileError::Stopped => Self::Stopped,
             fetch::FileError::Sink(error) => match error.downcast::<stub::Error>() {
                 Ok(error) => Self::Stub(*error),
@@ -161,6 +181,9 @@ impl From<Error> for FileError {
 mod tests {
     use super::*;
 
+    const WANTED: Wanted =
+        Wanted { ident: FileIdent { ino: 1, generation: 1 }, content: ContentId([0; 32]) };
+
     #[test]
     fn a_program_is_told_what_it_can_understand() {
         let io = |errno| io::Error::from_raw_os_error(errno);
@@ -180,6 +203,7 @@ mod tests {
             (FileError::Stopped, libc::EAGAIN),
             (stopped().into(), libc::EAGAIN),
             (FileError::Catalog(stopped().into()), libc::EAGAIN),
+            (FileError::Archived(Box::new(WANTED)), libc::EAGAIN),
             (FileError::Unvouched, libc::EIO),
             (FileError::Foreign { name: "a".into() }, libc::EIO),
         ];

@@ -5,8 +5,9 @@
 //! reading only. The descriptor that wrote is closed before the answer: a
 //! program that is executed would else be "busy".
 
+use super::awaited::{must_ask, packs_of};
 use super::target::{Look, is_half_way, is_vouched, look, restore_mtime};
-use super::{FileError, content_of, residue};
+use super::{FileError, Wanted, content_of, residue};
 use crate::os::quota::{self, Room};
 use crate::os::space::{FreeSpace, RESERVE_BYTES};
 use crate::os::stat::{Stat, statx_fd};
@@ -35,7 +36,9 @@ pub enum Filled {
 /// Makes `file` whole if it is a stub. It is open for reading and writing, and
 /// the caller holds it ([`crate::site::Custody::hold`]). `name` is for people.
 ///
-/// A failure leaves the stub as it was. Bytes are told to the monitor as they
+/// A failure leaves the stub as it was. So does a copy in an archive, for which the
+/// store is not even asked where the state DB knows of it
+/// ([`FileError::Archived`], [`super::request`]). Bytes are told to the monitor as they
 /// are written, and a stop of the site ends it early ([`FileError::Stopped`]).
 /// `catalog` is asked where the state DB does not know the content; it is read
 /// once, so a long-lived caller hands in a new one from time to time.
@@ -60,6 +63,12 @@ pub fn fill(
     }
     let content = content_of(site, catalog, &marker)?;
     let content = content.ok_or(FileError::UnknownContent(marker.content))?;
+    let archived =
+        || FileError::Archived(Box::new(Wanted { ident: marker.ident, content: marker.content }));
+    let packs = packs_of(site, catalog, &content)?;
+    if must_ask(site, &packs)? {
+        return Err(archived());
+    }
     check_room(&file, content.data_bytes(), site.clock.now_ns())?;
     if let Some(row) = row.filter(is_half_way) {
         restore_mtime(&file, &row)?;
@@ -67,7 +76,12 @@ pub fn fill(
     let filler = begin_fill(file, space, &marker, &content.data_ranges())?;
     let filling = [fetch::Filling { content: &content, sink: &filler }];
     let outcomes = fetch::fill_all(site, catalog, &filling)?;
-    outcomes.into_iter().collect::<Result<(), fetch::FileError>>()?;
+    for outcome in outcomes {
+        match outcome {
+            Err(fetch::FileError::Archived(_)) => return Err(archived()),
+            outcome => outcome?,
+        }
+    }
     let stat = filler.finish(content.id())?;
     Ok(Filled::Recalled { bytes: content.data_bytes(), stat: Box::new(stat) })
 }

@@ -27,13 +27,15 @@ pub(super) fn run(
     while targets.peek().is_some() && !site.stop.requested() {
         let next = targets.by_ref().take(REQUEST_FILES);
         let paths = next.map(|target| Ok(target?.path)).collect::<Result<_, Error>>()?;
-        let work = ToRecall { paths, discard_local: options.discard_local };
+        let Options { discard_local, thaw } = options;
+        let work = ToRecall { paths, discard_local, thaw };
         let guard = site.guard.as_deref_mut().expect("who calls this has a guard");
         let done = guard.recall(root_id, &work)?;
         stats.files += done.files;
         stats.bytes += done.bytes;
         stats.already_resident += done.already_resident;
         stats.failed += done.failures.len() as u64;
+        stats.waiting.extend(done.waiting);
         for failure in &done.failures {
             let path = failure.path.to_path(root.path());
             site.monitor.file_failed(&path, &failure.doing, &failure.error());
@@ -64,8 +66,8 @@ pub fn recall_requested(
     let tell = |path: &RelPath, error: &FileError| {
         failures.borrow_mut().push(Failure::new(path, "recall", error));
     };
-    let options = Options { discard_local: work.discard_local };
+    let options = Options { discard_local: work.discard_local, thaw: work.thaw };
     let stats = batch::run(site, root_id, root, targets.into_iter(), options, &tell)?;
-    let RecallStats { files, bytes, already_resident, .. } = stats;
-    Ok(Recalled { files, bytes, already_resident, failures: failures.into_inner() })
+    let RecallStats { files, bytes, already_resident, waiting, .. } = stats;
+    Ok(Recalled { files, bytes, already_resident, waiting, failures: failures.into_inner() })
 }

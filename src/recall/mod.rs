@@ -7,11 +7,15 @@
 //! committed. A failure anywhere punches the partial fill away and leaves the
 //! stub as it was; the store's copy stays.
 //!
+//! A file whose copy is in an archive is not touched: its packs are asked for and it
+//! waits ([`awaited`]), until a later recall finds them readable.
+//!
 //! Two ways lead here. [`run`] recalls what a person named, in batches
 //! ([`batch`]), or hands the names over to the guard that watches the root
 //! ([`handover`]). [`fill`] recalls one open file for the guard, which keeps
 //! its own record.
 
+mod awaited;
 mod batch;
 mod error;
 mod fill;
@@ -19,11 +23,14 @@ mod handover;
 mod residue;
 mod target;
 
-pub use error::{Error, FileError};
+pub use awaited::request;
+pub use error::{Error, FileError, Wanted};
 pub use fill::{Filled, fill};
 pub use handover::recall_requested;
 pub use target::Target;
 
+use crate::classes::Thaw;
+use crate::ids::ContentId;
 use crate::manifest::Content;
 use crate::os::relpath::RelPath;
 use crate::os::tree::RootDir;
@@ -39,6 +46,8 @@ pub struct RecallStats {
     pub bytes: u64,
     pub already_resident: u64,
     pub failed: u64,
+    /// Stubs that wait for an archive; it was asked for all they need.
+    pub waiting: Vec<RelPath>,
 }
 
 /// How to treat what is in the way.
@@ -46,6 +55,8 @@ pub struct RecallStats {
 pub struct Options {
     /// Overwrite data that was written over a stub while nobody watched.
     pub discard_local: bool,
+    /// What an archive is asked for.
+    pub thaw: Thaw,
 }
 
 /// Who is told of a file that could not be recalled.
@@ -76,10 +87,18 @@ fn content_of(
     catalog: &mut Catalog,
     marker: &Marker,
 ) -> Result<Option<Content>, Error> {
-    if let Some((content, _)) = site.state.content(marker.content)?
-        && content.id() == marker.content
+    content_by_id(site, catalog, marker.content)
+}
+
+fn content_by_id(
+    site: &Site<'_>,
+    catalog: &mut Catalog,
+    id: ContentId,
+) -> Result<Option<Content>, Error> {
+    if let Some((content, _)) = site.state.content(id)?
+        && content.id() == id
     {
         return Ok(Some(content));
     }
-    Ok(catalog.content(site, marker.content)?)
+    Ok(catalog.content(site, id)?)
 }

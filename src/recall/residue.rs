@@ -14,11 +14,12 @@
 use super::{Error, FileError};
 use crate::chunk::{self, ChunkSlot, Decoder};
 use crate::ids::{ChunkId, PackId};
-use crate::manifest::{Content, PackEvidence, VerifiedCopy};
+use crate::manifest::{Content, Proofs, VerifiedCopy};
 use crate::os::blocks;
 use crate::os::lease::WriteLease;
-use crate::site::{Catalog, Site, pack_key};
+use crate::site::{Catalog, Site};
 use crate::stub::{self, MarkerSpace};
+use crate::units::Copies;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -117,7 +118,7 @@ impl Comparison<'_, '_> {
             return Ok(Err(FileError::ChunkLost(id)));
         };
         let range = slot.offset..slot.offset + u64::from(slot.stored_len);
-        let stored = match self.site.store.get(&pack_key(pack), Some(range)) {
+        let stored = match self.site.read_pack(pack, range) {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -134,16 +135,17 @@ impl Comparison<'_, '_> {
         }
     }
 
-    /// The proof that the punch was allowed once, from the state DB. A machine
+    /// The proof that the punch was allowed once, from the state DB; for two copies it
+    /// was by both, and what is left to free is a rest of that. A machine
     /// that lost it has none and leaves the file as it is.
     fn proof(&self, content: &Content) -> Result<Result<VerifiedCopy, FileError>, Error> {
         let ids: Vec<ChunkId> = content.chunk_ids().collect();
         let places = self.site.state.find_chunks(&ids)?;
-        let evidence = |id: &ChunkId| -> Option<PackEvidence> {
+        let evidence = |id: &ChunkId| -> Option<Proofs> {
             let place = places.iter().flatten().find(|place| place.slot.id == *id)?;
-            place.evidence
+            place.evidence.map(Proofs::from)
         };
-        let copy = VerifiedCopy::assemble(content, &evidence);
+        let copy = VerifiedCopy::assemble(content, Copies::One, &evidence);
         Ok(copy.map_err(|missing| FileError::Conflict(format!("it holds local data; {missing}"))))
     }
 }

@@ -242,6 +242,10 @@ impl Found {
 }
 
 impl Opened {
+    pub fn ident(&self) -> FileIdent {
+        self.marker.ident
+    }
+
     /// Marks the stub as being filled and allocates its blocks.
     pub fn begin(self, space: MarkerSpace) -> Result<Filler, FileError> {
         let ranges = self.content.data_ranges();

@@ -4,8 +4,7 @@ use crate::units::parse_storage_class;
 use serde::Serialize;
 
 /// Where the prices are from. Whoever quotes them looks them up first.
-pub const SOURCE: &str =
-    "Amazon S3 list prices, us-east-1, noted in November 2026; check before quoting";
+pub const SOURCE: &str = "Amazon S3 list prices, us-east-1, as noted in 2026; check before quoting";
 
 /// Of one storage class, in US dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

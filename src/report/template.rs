@@ -18,7 +18,7 @@ pub struct Template {
     pub top: String,
     pub before: String,
     pub after: String,
-    /// A name that no other rule has.
+    /// A name that no rule has which is kept.
     pub rule_name: String,
     /// The watermark's order, as it is written; `None` where it has none.
     pub order: Option<String>,
@@ -105,7 +105,8 @@ impl Parts {
 
     fn free_name(&self) -> String {
         let taken = |name: &str| {
-            self.rules.iter().any(|rule| rule.get("name").and_then(Value::as_str) == Some(name))
+            let mut kept = self.rules.iter().filter(|rule| action(rule) != Some("tier"));
+            kept.any(|rule| rule.get("name").and_then(Value::as_str) == Some(name))
         };
         let numbered = (2..).map(|number| format!("workbench {number}"));
         let mut names = std::iter::once("workbench".to_owned()).chain(numbered);
@@ -234,5 +235,6 @@ keep_versions = 2
         assert_eq!(place(&(rule("a", "ignore") + &rule("b", "upload"))), 1);
         assert_eq!(place(&(rule("b", "upload") + &rule("a", "ignore"))), 0);
         assert_eq!(place(&(rule("a", "tier") + &rule("b", "upload"))), 0);
+        assert_eq!(of(&[&rule("workbench", "upload")]).rule_name, "workbench 2");
     }
 }

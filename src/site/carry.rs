@@ -8,7 +8,7 @@
 //! another.
 
 use super::layout::{Part, runs};
-use super::{Site, log, pack_key, packs};
+use super::{Site, log, packs};
 use crate::chunk::{self, ChunkSlot, Decoder, PackBuilder};
 use crate::fault;
 use crate::ids::{ChunkId, ContentId, PackId};
@@ -29,10 +29,18 @@ pub enum SourceError {
     Chunk(#[from] chunk::Error),
 }
 
+/// What may share a pack: chunks of one class, and whether the packs that they come
+/// from have second copies, which the new one must have then, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shelf {
+    class: Option<String>,
+    twice: bool,
+}
+
 /// Fills packs with the chunks of others.
 #[derive(Default)]
 pub struct Carrier {
-    open: Option<(Option<String>, PackBuilder)>,
+    open: Option<(Shelf, PackBuilder)>,
     made: Vec<PackId>,
     carried_bytes: u64,
 }
@@ -60,14 +68,15 @@ impl Carrier {
             Ok(chunks) => chunks,
             Err(error) => return Ok(Err(error)),
         };
+        let shelf = Shelf { class: class.map(str::to_owned), twice: site.state.has_second(from)? };
         for (slot, encoded) in chunks {
-            self.put_aside(site, class)?;
+            self.put_aside(site, &shelf)?;
             let builder = match &mut self.open {
                 Some((_, builder)) => builder,
                 None => {
                     let id = PackId::fresh(site.clock.now_ns());
                     let new = PackBuilder::new(id, site.protection, site.store_id, PACK_BYTES);
-                    &mut self.open.insert((class.map(str::to_owned), new)).1
+                    &mut self.open.insert((shelf.clone(), new)).1
                 }
             };
             builder.push(slot.id, slot.codec, slot.plain_len, &encoded);
@@ -77,22 +86,29 @@ impl Carrier {
     }
 
     /// Sends the open pack where it is full or of another class.
-    fn put_aside(&mut self, site: &mut Site<'_>, class: Option<&str>) -> Result<(), log::Error> {
-        let fits = |(of, builder): &(Option<String>, PackBuilder)| {
-            of.as_deref() == class && builder.len_bytes() < PACK_BYTES
-        };
+    fn put_aside(&mut self, site: &mut Site<'_>, shelf: &Shelf) -> Result<(), log::Error> {
+        let fits =
+            |(of, builder): &(Shelf, PackBuilder)| of == shelf && builder.len_bytes() < PACK_BYTES;
         if self.open.as_ref().is_some_and(fits) { Ok(()) } else { self.send(site) }
     }
 
     fn send(&mut self, site: &mut Site<'_>) -> Result<(), log::Error> {
-        let Some((class, builder)) = self.open.take() else { return Ok(()) };
+        let Some((Shelf { class, twice }, builder)) = self.open.take() else { return Ok(()) };
         let id = builder.id();
         let (bytes, slots) = builder.finish();
         let bytes = Bytes::from(bytes);
         site.state.intend_pack(id, "data", class.as_deref(), site.clock.now_ns())?;
         let (store, capabilities) = (site.store, site.capabilities);
         let evidence = packs::put_and_prove(store, &capabilities, site.clock, id, class, &bytes)?;
+        // Without it a stub of two copies would be left with one: the run ends, the
+        // plan stays unacknowledged, and the old pack stays. A crash from here on leaves
+        // it in the second store, whatever the state DB knows of it.
+        let second = site.second.clone().filter(|_| twice);
+        let second = second.map(|second| second.put(site.clock, id, &bytes)).transpose()?;
         site.state.record_pack(id, bytes.len() as u64, &slots, &evidence)?;
+        if let Some(second) = second {
+            site.state.record_second(&second)?;
+        }
         fault::point("carry.pack-recorded");
         self.made.push(id);
         Ok(())
@@ -118,7 +134,7 @@ fn read(
     let (mut decoder, mut plain) = (Decoder::new(), vec![]);
     let mut chunks = Vec::with_capacity(slots.len());
     for run in runs(parts.collect()) {
-        let bytes = match site.store.get(&pack_key(pack), Some(run.range.clone())) {
+        let bytes = match site.read_pack(pack, run.range.clone()) {
             Ok(bytes) => bytes,
             Err(error) if is_of_source(&error) => return Ok(Err(SourceError::Store(error))),
             Err(error) => return Err(error),
@@ -163,9 +179,16 @@ pub fn rescue(site: &mut Site<'_>, contents: &[ContentId]) -> Result<(), log::Er
     let mut carrier = Carrier::new();
     for (pack, slots) in endangered(site, contents)? {
         let class = site.state.pack(pack)?.and_then(|row| row.class);
-        if let Err(error) = carrier.take(site, class.as_deref(), pack, &slots)? {
-            let why = format!("what is needed of pack {pack} could not be kept: {error}");
-            site.monitor.notice(&why);
+        match carrier.take(site, class.as_deref(), pack, &slots)? {
+            Ok(()) => {}
+            // It is there, so it must not go: nothing is agreed to before it was read.
+            Err(SourceError::Store(error)) if error.kind() == ErrorKind::Archived => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                let why = format!("what is needed of pack {pack} could not be kept: {error}");
+                site.monitor.notice(&why);
+            }
         }
     }
     carrier.finish(site).map(drop)

@@ -65,6 +65,11 @@ impl Catalog {
         Ok(self.db(site)?.pack(pack)?.map(|pack| pack.size_bytes))
     }
 
+    /// The storage class of a pack, by the log that named it.
+    pub fn pack_class(&mut self, site: &Site<'_>, pack: PackId) -> Result<Option<String>, Error> {
+        Ok(self.db(site)?.pack(pack)?.and_then(|pack| pack.class))
+    }
+
     /// Some node's log names the pack as its own.
     pub fn owns(&mut self, site: &Site<'_>, pack: PackId) -> Result<bool, Error> {
         Ok(self.db(site)?.pack(pack)?.is_some())

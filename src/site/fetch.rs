@@ -3,19 +3,22 @@
 //! Several threads each take whole runs, so fetching, hashing and writing
 //! overlap. The store works for the site's errand: a stop ends it in the middle of
 //! a run. A chunk that does not verify is fetched once more (a broken
-//! transfer is likelier than a broken copy) before its file fails.
+//! transfer is likelier than a broken copy), then from the second store where there is
+//! one, before its file fails.
 
 use super::layout::{Part, Run, runs};
-use super::{Catalog, Site, catalog, pack_key};
+use super::{Catalog, Second, Site, catalog, pack_key};
 use crate::chunk::{self, Decoder};
+use crate::classes;
+use crate::clock::Clock;
 use crate::errand::Errand;
 use crate::ids::{ChunkId, PackId};
 use crate::manifest::{Content, keys};
-use crate::state;
-use crate::store::{self, Store};
+use crate::state::{self, PackStatus};
+use crate::store::{self, ErrorKind, Store};
 use crate::stub::Filler;
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
@@ -59,6 +62,12 @@ pub enum FileError {
     Chunk(#[from] chunk::Error),
     #[error("the catalog does not say where its copy is")]
     Catalog(#[source] catalog::Error),
+    /// Nothing is wrong with it: it can be read when the archive has brought it.
+    #[error(
+        "pack {0} of its copy is in an archive class of the store: hsm recall --wait asks for it, of \
+         what is to be restored after hsm restore --stubs"
+    )]
+    Archived(PackId),
     /// What became of another file of the batch that the same request was for.
     #[error("{0}")]
     Shared(String),
@@ -92,6 +101,39 @@ pub fn fill_all(
         }
     }
     Ok(outcomes)
+}
+
+/// The packs that a content's chunks are to be read from, and whether their class is
+/// one that must be thawed first.
+pub fn packs(
+    site: &mut Site<'_>,
+    catalog: &mut Catalog,
+    content: &Content,
+) -> Result<Result<BTreeMap<PackId, bool>, FileError>, state::Error> {
+    let ids: Vec<ChunkId> = content.chunk_ids().collect();
+    let mut packs = BTreeMap::new();
+    for (id, place) in ids.iter().zip(site.state.find_chunks(&ids)?) {
+        let (pack, archived) = match place {
+            Some(place) => (place.pack, place.is_archived()),
+            None => match archived_elsewhere(site, catalog, id) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(Err(FileError::ChunkLost(*id))),
+                Err(error) => return Ok(Err(FileError::Catalog(error))),
+            },
+        };
+        packs.insert(pack, archived);
+    }
+    Ok(Ok(packs))
+}
+
+fn archived_elsewhere(
+    site: &Site<'_>,
+    catalog: &mut Catalog,
+    id: &ChunkId,
+) -> Result<Option<(PackId, bool)>, catalog::Error> {
+    let Some((pack, _)) = catalog.chunk(site, id, &|_| false)? else { return Ok(None) };
+    let class = catalog.pack_class(site, pack)?;
+    Ok(Some((pack, class.as_deref().is_some_and(classes::is_archive))))
 }
 
 /// Notes the packs that a file was not filled for because they are gone.
@@ -129,10 +171,12 @@ fn fill(
     let errors = Mutex::new(errors);
     let next = AtomicUsize::new(0);
     let threads = site.workers.max(site.connections).clamp(1, runs.len().max(1));
-    let site = &*site;
     let sinks: Vec<&dyn Sink> = files.iter().map(|file| fills[*file].sink).collect();
     let shared = Shared {
         store: site.store,
+        second: site.second_here(),
+        clock: site.clock,
+        bad: Mutex::default(),
         site_stop: &site.stop,
         errand: &site.errand,
         sinks: &sinks,
@@ -150,8 +194,37 @@ fn fill(
             });
         }
     });
+    let bad = shared.bad.into_inner().expect("no reader panicked");
     let errors = errors.into_inner().expect("no reader panicked");
+    note_bad(site, &bad);
     Ok(errors.into_iter().map(|error| error.map_or(Ok(()), Err)).collect())
+}
+
+/// What was read from the second store only: said once, and the first copy that turned
+/// out to be gone or damaged is relied on no more.
+///
+/// A guard reads with a state DB that it may not write here; what it cannot note the
+/// next verification finds.
+fn note_bad(site: &mut Site<'_>, bad: &BTreeMap<PackId, Bad>) {
+    let Some((pack, first)) = bad.iter().next() else { return };
+    if site.second.as_ref().is_some_and(|second| second.memory.tell()) {
+        let why = &first.why;
+        site.monitor.notice(&format!("read from the second store: pack {pack}: {why}"));
+    }
+    let now_ns = site.clock.now_ns();
+    for (pack, Bad { status, why }) in bad {
+        tracing::warn!(%pack, why, "read from the second store");
+        let Some(status) = status else { continue };
+        let noted = site.state.pack(*pack).and_then(|row| match row {
+            Some(row) if row.status == PackStatus::Durable => {
+                site.state.mark_pack(*pack, *status, now_ns)
+            }
+            _ => Ok(()),
+        });
+        if let Err(error) = noted {
+            tracing::info!(%pack, %error, "not noted");
+        }
+    }
 }
 
 /// Where the chunks of one file are, by the state DB or else by the catalog.
@@ -169,8 +242,14 @@ fn places(
         if found.contains_key(id) {
             continue;
         }
-        let place = match place.filter(|place| !gone.contains(&place.pack)) {
-            Some(place) => Some((place.pack, place.slot)),
+        let second = match &place {
+            // What the first store has lost the second may have.
+            None if site.second_here().is_some() => site.state.find_second_chunk(id)?,
+            _ => None,
+        };
+        let place = place.filter(|place| !gone.contains(&place.pack));
+        let place = match place.map(|place| (place.pack, place.slot)).or(second) {
+            Some(place) => Some(place),
             None => match catalog.chunk(site, id, &|pack| gone.contains(&pack)) {
                 Ok(place) => place,
                 Err(error) => return Ok(Err(FileError::Catalog(error))),
@@ -192,8 +271,18 @@ fn places(
     Ok(Ok(parts))
 }
 
+/// Why a pack was read from the second store, and what that says of the first copy.
+struct Bad {
+    status: Option<PackStatus>,
+    why: String,
+}
+
 struct Shared<'a> {
     store: &'a dyn Store,
+    second: Option<&'a Second<'a>>,
+    clock: Clock,
+    /// Packs that only the second store gave as they must be.
+    bad: Mutex<BTreeMap<PackId, Bad>>,
     site_stop: &'a crate::monitor::Stop,
     errand: &'a Errand,
     sinks: &'a [&'a dyn Sink],
@@ -229,6 +318,92 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The bytes of one run, from each store as they are needed.
+struct Fetched {
+    first: Option<Bytes>,
+    /// A chunk was not as it must be, and was fetched once more.
+    again: bool,
+    second: Option<Bytes>,
+}
+
+impl Fetched {
+    /// From the store that is likelier to have them; the first store's error where
+    /// none does.
+    fn first(shared: &Shared<'_>, run: &Run) -> Result<Self, store::Error> {
+        let from_second = |bytes| Self { first: None, again: true, second: Some(bytes) };
+        let now_ns = shared.clock.now_ns();
+        let down = shared.second.is_some_and(|second| second.memory.first_is_down(now_ns));
+        if down && let Some(bytes) = shared.fetch_second(run) {
+            shared.is_bad(run.pack, None, "the first store could not be reached".to_owned());
+            return Ok(from_second(bytes));
+        }
+        let error = match shared.fetch(shared.store, run) {
+            Ok(bytes) => return Ok(Self { first: Some(bytes), again: false, second: None }),
+            Err(error) if error.kind() == ErrorKind::Stopped => return Err(error),
+            Err(error) => error,
+        };
+        let Some(bytes) = shared.fetch_second(run) else { return Err(error) };
+        let status = match error.kind() {
+            ErrorKind::NotFound => Some(PackStatus::Lost),
+            ErrorKind::Integrity => Some(PackStatus::Damaged),
+            _ => None,
+        };
+        if let Some(second) = shared.second.filter(|_| status.is_none()) {
+            second.memory.note_down(now_ns);
+        }
+        shared.is_bad(run.pack, status, error.to_string());
+        Ok(from_second(bytes))
+    }
+
+    /// Verifies one chunk: as it came, then fetched once more, then from the second
+    /// store.
+    fn open(
+        &mut self,
+        shared: &Shared<'_>,
+        run: &Run,
+        part: &Part,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), chunk::Error> {
+        let mut wrong = None;
+        if let Some(bytes) = &self.first {
+            match reader.open(part, run, bytes) {
+                Ok(()) => return Ok(()),
+                Err(error) => wrong = Some(error),
+            }
+        }
+        if wrong.is_some() && !self.again {
+            self.again = true;
+            if let Ok(again) = shared.fetch(shared.store, run) {
+                let opened = reader.open(part, run, &again);
+                self.first = Some(again);
+                if opened.is_ok() {
+                    return Ok(());
+                }
+            }
+        }
+        if self.second.is_none() {
+            self.second = shared.fetch_second(run);
+        }
+        let from_second = self.second.as_ref().map(|bytes| reader.open(part, run, bytes));
+        if wrong.is_none() && matches!(from_second, Some(Err(_))) {
+            // The second store was asked first, and is no better.
+            self.first = shared.fetch(shared.store, run).ok();
+            if let Some(Ok(())) = self.first.as_ref().map(|bytes| reader.open(part, run, bytes)) {
+                return Ok(());
+            }
+        }
+        match (from_second, wrong) {
+            (Some(Ok(())), None) => Ok(()),
+            (Some(Ok(())), Some(error)) => {
+                shared.is_bad(run.pack, Some(PackStatus::Damaged), error.to_string());
+                Ok(())
+            }
+            (_, Some(error)) | (Some(Err(error)), None) => Err(error),
+            (None, None) => unreachable!("one of the stores has given something"),
+        }
+    }
+}
+
 impl Shared<'_> {
     /// Fetches and writes one run; returns the bytes written.
     fn run(&self, run: &Run, reader: &mut Reader<'_>) -> u64 {
@@ -236,25 +411,16 @@ impl Shared<'_> {
             self.all_stopped(run);
             return 0;
         }
-        let mut bytes = match self.fetch(run) {
-            Ok(bytes) => bytes,
+        let mut fetched = match Fetched::first(self, run) {
+            Ok(fetched) => fetched,
             Err(error) => {
                 self.all_failed(run, error);
                 return 0;
             }
         };
         let mut written = 0;
-        let mut fetched_again = false;
         for part in &run.parts {
-            let mut opened = reader.open(part, run, &bytes);
-            if opened.is_err() && !fetched_again {
-                fetched_again = true;
-                if let Ok(again) = self.fetch(run) {
-                    bytes = again;
-                    opened = reader.open(part, run, &bytes);
-                }
-            }
-            match opened {
+            match fetched.open(self, run, part, reader) {
                 Ok(()) => written += self.write(part, &reader.plain),
                 Err(error) => self.failed(part, error.into()),
             }
@@ -262,9 +428,19 @@ impl Shared<'_> {
         written
     }
 
-    fn fetch(&self, run: &Run) -> Result<Bytes, store::Error> {
+    fn fetch(&self, store: &dyn Store, run: &Run) -> Result<Bytes, store::Error> {
         let key = pack_key(run.pack);
-        self.errand.run(|| self.store.get(&key, Some(run.range.clone())))
+        self.errand.run(|| store.get(&key, Some(run.range.clone())))
+    }
+
+    fn fetch_second(&self, run: &Run) -> Option<Bytes> {
+        self.second.and_then(|second| self.fetch(second.store, run).ok())
+    }
+
+    fn is_bad(&self, pack: PackId, status: Option<PackStatus>, why: String) {
+        let mut bad = self.bad.lock().expect("no holder panics");
+        let bad = bad.entry(pack).or_insert(Bad { status, why });
+        bad.status = bad.status.or(status);
     }
 
     fn write(&self, part: &Part, plain: &[u8]) -> u64 {
@@ -289,8 +465,14 @@ impl Shared<'_> {
     /// One failed request fails every file that it was for; the error itself
     /// goes to the first, its text to the others.
     fn all_failed(&self, run: &Run, error: store::Error) {
-        if error.kind() == store::ErrorKind::Stopped {
-            return self.all_stopped(run);
+        match error.kind() {
+            store::ErrorKind::Stopped => return self.all_stopped(run),
+            store::ErrorKind::Archived => {
+                tracing::debug!("{error}");
+                let each = run.parts.iter();
+                return each.for_each(|part| self.failed(part, FileError::Archived(run.pack)));
+            }
+            _ => {}
         }
         let text = error.to_string();
         let mut error = Some(error);

@@ -6,6 +6,7 @@
 //! it answers. An implementation that speaks to the guard's socket is in
 //! `guard::client`; the values here are what goes over it.
 
+use crate::classes::Thaw;
 use crate::ids::FileIdent;
 use crate::os::relpath::RelPath;
 use crate::state::{RootId, RootRow};
@@ -54,6 +55,8 @@ pub struct Stubbed {
 pub struct ToRecall {
     pub paths: Vec<RelPath>,
     pub discard_local: bool,
+    /// What an archive is asked for.
+    pub thaw: Thaw,
 }
 
 /// What became of a batch of [`ToRecall`].
@@ -62,6 +65,8 @@ pub struct Recalled {
     pub files: u64,
     pub bytes: u64,
     pub already_resident: u64,
+    /// Stubs that wait for an archive.
+    pub waiting: Vec<RelPath>,
     pub failures: Vec<Failure>,
 }
 

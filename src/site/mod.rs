@@ -4,6 +4,7 @@
 //! Every operation (`tier`, `recall`, `verify`) takes a [`Site`], so that the
 //! command line opens things once and a test can hand in its own store.
 
+pub mod archive;
 pub mod carry;
 pub mod catalog;
 pub mod checkpoint;
@@ -15,9 +16,11 @@ pub mod guard;
 mod layout;
 pub mod log;
 pub mod logs;
+pub mod mirror;
 pub mod nodes;
 mod packs;
 pub mod plans;
+pub mod second;
 pub mod selection;
 pub mod snapshots;
 #[cfg(test)]
@@ -35,6 +38,7 @@ pub use guard::{Guard, GuardError};
 pub use log::CatalogLog;
 pub use packs::{ProvenPack, put_and_prove};
 pub use plans::Plans;
+pub use second::Second;
 pub use selection::{Pick, Selection};
 pub use told::Told;
 pub use walk::{Order, Walk};
@@ -56,6 +60,8 @@ pub struct Site<'a> {
     /// Where `state` lives, so that worker threads can open it for reading.
     pub state_path: PathBuf,
     pub store: &'a dyn Store,
+    /// Where the packs go of which two copies are wanted.
+    pub second: Option<Second<'a>>,
     /// What the store was probed to do; decides how a copy is proven.
     pub capabilities: Capabilities,
     pub protection: &'a Protection,

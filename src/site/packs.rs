@@ -6,12 +6,13 @@
 
 use super::{Site, pack_key};
 use crate::chunk::{self, ChunkSlot, Decoder, check_chunks};
+use crate::classes;
 use crate::clock::Clock;
 use crate::fault;
 use crate::ids::PackId;
 use crate::manifest::{PackEvidence, PackProof, PackRecord, Record};
 use crate::state;
-use crate::store::{self, Capabilities, PutOptions, Store};
+use crate::store::{self, Capabilities, ErrorKind, PutOptions, Store};
 use bytes::Bytes;
 
 /// Puts a finished pack and proves that it is there. One that was put but could not
@@ -24,6 +25,8 @@ pub fn put_and_prove(
     class: Option<String>,
     bytes: &Bytes,
 ) -> Result<PackEvidence, store::Error> {
+    let class = store.pack_class(class.as_deref());
+    check_provable(store, capabilities, pack, class.as_deref())?;
     // The name is unique, so plain create is enough where the store cannot do
     // a conditional one.
     let options = PutOptions { create_new: capabilities.conditional_create, storage_class: class };
@@ -32,6 +35,26 @@ pub fn put_and_prove(
     let evidence = store::prove(store, capabilities, &receipt, bytes, pack, clock.now_ns())?;
     fault::point("upload.pack-proven");
     Ok(evidence)
+}
+
+/// A copy in an archive class cannot be read back, so a store that does not say what
+/// it holds cannot keep one: told before a byte leaves.
+fn check_provable(
+    store: &dyn Store,
+    capabilities: &Capabilities,
+    pack: PackId,
+    class: Option<&str>,
+) -> Result<(), store::Error> {
+    let Some(class) = class.filter(|class| classes::is_archive(class)) else { return Ok(()) };
+    if store::can_prove_unread(capabilities) {
+        return Ok(());
+    }
+    let key = pack_key(pack);
+    let kind = ErrorKind::Unsupported;
+    Err(store::Error::new(kind, "put", key.as_str(), store.location()).with_detail(format!(
+        "a copy in {class} cannot be read back, and this store was not found to tell the sum of \
+         what it holds (hsm doctor tries again): use a class that can be read at once"
+    )))
 }
 
 /// A pack that was read whole, every chunk of its own index good.

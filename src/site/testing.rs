@@ -46,6 +46,7 @@ impl Place {
             state: StateDb::open(&state_path).expect("the state DB"),
             state_path,
             store,
+            second: None,
             capabilities: Capabilities::default(),
             protection: &self.protection,
             store_id: STORE,

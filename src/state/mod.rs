@@ -49,9 +49,11 @@ mod scan_finish;
 mod scan_judge;
 mod scan_rows;
 mod scan_writer;
+mod second;
 mod segments;
 mod settings;
 mod sums;
+mod thaws;
 mod transitions;
 mod uploads;
 
@@ -72,8 +74,10 @@ pub use recalls::{RECALLED, RecallLogRow, RecallRow, Recaller};
 pub use roots::{RootId, RootRow};
 pub use runs::{RunRow, Usage};
 pub use scan_writer::{Part, ScanChanges, ScanWriter, SeenEntry};
+pub use second::{SecondRow, Waiting};
 pub use segments::{LogHead, SegmentCommit, Uploaded};
 pub use sums::{RecallDay, StoredSum};
+pub use thaws::{AwaitedFile, Awaiting, ThawRow};
 pub use uploads::UploadIntent;
 
 #[cfg(test)]

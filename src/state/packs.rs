@@ -10,8 +10,9 @@ use super::error::{During, Error, Result};
 use super::open::StateDb;
 use super::rows::{Columns, signed};
 use crate::chunk::{ChunkSlot, Codec};
+use crate::classes;
 use crate::ids::{ChunkId, NodeId, PackId};
-use crate::manifest::{PackEvidence, ProofMethod};
+use crate::manifest::{PackEvidence, ProofMethod, SecondEvidence};
 use rusqlite::{Connection, OptionalExtension, Params};
 use std::ops::ControlFlow;
 
@@ -59,21 +60,40 @@ pub struct ChunkPlace {
     pub evidence: Option<PackEvidence>,
     /// When the pack was last proven or seen in the store.
     pub seen_ns: i64,
+    /// The same of the second store.
+    pub second: Option<SecondEvidence>,
+    pub second_seen_ns: i64,
     /// Whether a catalog segment has the pack.
     pub catalogued: bool,
+    /// The pack's storage class, where one was asked for.
+    pub class: Option<String>,
+}
+
+impl ChunkPlace {
+    /// It was put where it must be thawed before it can be read.
+    pub fn is_archived(&self) -> bool {
+        self.class.as_deref().is_some_and(classes::is_archive)
+    }
 }
 
 const PACK_COLUMNS: &str = "p.pack_id, p.kind, p.class, p.size_bytes, p.status, p.proof,
      p.proven_ns, p.seen_ns, p.verified_ns, p.segment_seq, p.made_ns, p.node_id";
 
-const SLOT_COLUMNS: &str = "c.id, c.offset, c.stored_len, c.plain_len, c.codec";
+pub(super) const SLOT_COLUMNS: &str = "c.id, c.offset, c.stored_len, c.plain_len, c.codec";
+
+/// The archive classes as SQL.
+fn archives() -> String {
+    let archives = classes::CLASSES.iter().filter(|class| class.is_archive);
+    archives.map(|class| format!("'{}'", class.name)).collect::<Vec<_>>().join(", ")
+}
 
 const RECORDING: &str = "recording a pack";
 const READING: &str = "reading packs";
 
 impl StateDb {
     /// The place of each chunk, in the order asked; `None` where no durable
-    /// pack has it.
+    /// pack has it. One in an archive only where there is no other; packs with a
+    /// second copy are preferred.
     pub fn find_chunks(&self, chunks: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
         self.places(chunks, "")
     }
@@ -87,10 +107,13 @@ impl StateDb {
 
     fn places(&self, chunks: &[ChunkId], and: &str) -> Result<Vec<Option<ChunkPlace>>> {
         let operation = "looking up chunks";
+        let archives = archives();
         let sql = format!(
-            "SELECT {PACK_COLUMNS}, {SLOT_COLUMNS} FROM chunk c JOIN pack p ON p.id = c.pack
+            "SELECT {PACK_COLUMNS}, {SLOT_COLUMNS}, s.proof, s.proven_ns, s.seen_ns
+             FROM chunk c JOIN pack p ON p.id = c.pack LEFT JOIN second_copy s ON s.pack = p.id
              WHERE c.id = ?1 AND p.status = 'durable' {and}
-             ORDER BY p.seen_ns DESC, p.id LIMIT 1"
+             ORDER BY coalesce(p.class IN ({archives}), 0), p.proof IS NULL, s.pack IS NULL,
+             p.seen_ns DESC, p.id LIMIT 1"
         );
         let mut select = self.conn.prepare_cached(&sql).during(operation)?;
         let mut places = Vec::with_capacity(chunks.len());
@@ -107,7 +130,10 @@ impl StateDb {
                 slot: read_slot(&mut columns)?,
                 evidence: pack.evidence,
                 seen_ns: pack.seen_ns.unwrap_or(0),
+                second: read_proof(pack.id, &mut columns)?.map(SecondEvidence::of_second),
+                second_seen_ns: columns.get::<Option<i64>>()?.unwrap_or(0),
                 catalogued: pack.segment_seq.is_some() || pack.node.is_some(),
+                class: pack.class,
             }));
         }
         Ok(places)
@@ -191,6 +217,18 @@ impl StateDb {
                  proof = iif(?4, proof, NULL), proven_ns = iif(?4, proven_ns, NULL)
                  WHERE pack_id = ?1",
                 (id.as_bytes(), status.as_str(), seen, keeps),
+            )
+            .during(RECORDING)?;
+            Ok(())
+        })
+    }
+
+    /// The store has the pack in this class, whatever it was put in.
+    pub fn note_pack_class(&mut self, id: PackId, class: Option<&str>) -> Result<()> {
+        self.write(RECORDING, |tx| {
+            tx.execute(
+                "UPDATE pack SET class = ?2 WHERE pack_id = ?1 AND class IS NOT ?2",
+                (id.as_bytes(), class),
             )
             .during(RECORDING)?;
             Ok(())
@@ -316,16 +354,7 @@ impl PackRow {
             class: columns.get()?,
             size_bytes: columns.unsigned()?,
             status: PackStatus::parse(&columns.get::<String>()?)?,
-            evidence: {
-                let proof: Option<String> = columns.get()?;
-                let proven_ns: Option<i64> = columns.get()?;
-                match (proof, proven_ns) {
-                    (Some(proof), Some(proven_ns)) => {
-                        Some(PackEvidence::recorded(id, proof_from(&proof)?, proven_ns))
-                    }
-                    _ => None,
-                }
-            },
+            evidence: read_proof(id, columns)?,
             seen_ns: columns.get()?,
             verified_ns: columns.get()?,
             segment_seq: columns.get::<Option<i64>>()?.map(|seq| seq as u64),
@@ -381,11 +410,22 @@ fn prove(tx: &Connection, id: PackId, evidence: &PackEvidence) -> Result<i64> {
     .ok_or(Error::UnknownPack { pack: id })
 }
 
+/// The columns `proof` and `proven_ns` of a pack.
+fn read_proof(id: PackId, columns: &mut Columns<'_, '_>) -> Result<Option<PackEvidence>> {
+    let (proof, proven_ns): (Option<String>, Option<i64>) = (columns.get()?, columns.get()?);
+    Ok(match (proof, proven_ns) {
+        (Some(proof), Some(proven_ns)) => {
+            Some(PackEvidence::recorded(id, proof_from(&proof)?, proven_ns))
+        }
+        _ => None,
+    })
+}
+
 fn proof_from(text: &str) -> Result<ProofMethod> {
     text.parse().map_err(|_| Error::bad_value("proof", text))
 }
 
-fn read_slot(columns: &mut Columns<'_, '_>) -> Result<ChunkSlot> {
+pub(super) fn read_slot(columns: &mut Columns<'_, '_>) -> Result<ChunkSlot> {
     let id = columns.bytes()?;
     Ok(ChunkSlot {
         id: ChunkId::from_slice(id).ok_or_else(|| Error::bad_value("chunk id", id))?,

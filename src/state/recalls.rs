@@ -11,9 +11,11 @@
 //! scan finds a whole file and has it uploaded again, which moves no data.
 
 use super::error::{During, Result};
+use super::files::ManagedRow;
 use super::open::StateDb;
 use super::roots::RootId;
 use super::rows::{Columns, rel_path, signed};
+use super::thaws;
 use crate::ids::FileIdent;
 use crate::os::RelPath;
 use rusqlite::{Connection, OptionalExtension};
@@ -191,6 +193,20 @@ impl StateDb {
         }
         Ok(found)
     }
+
+    /// The managed file with this inode, in whichever of these roots it is.
+    pub fn managed_anywhere(
+        &self,
+        roots: &[RootId],
+        ident: FileIdent,
+    ) -> Result<Option<ManagedRow>> {
+        for root in roots {
+            if let Some(row) = self.managed_by_ident(*root, ident)? {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The last entry of the log; 0 while there is none.
@@ -310,6 +326,7 @@ fn settle(
     )
     .and_then(|mut update| update.execute((key.0, key.1, key.2, ctime_ns, mtime_ns)))
     .during(RECORDING)?;
+    thaws::forget_waiter(tx, root, recall.ident)?;
     Ok(())
 }
 

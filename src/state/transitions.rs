@@ -80,7 +80,14 @@ impl StateDb {
         let what = Some(what::RECALLED);
         let (operation, from) = ("recording recalls", FileState::Recalling);
         let way = Way { operation, root, from, set, what };
-        self.leave(&way, now_ns, files.iter().map(|(ident, c, m)| (*ident, [*c, *m, now_ns])))
+        let files = files.iter();
+        let passed = self.leave(
+            &way,
+            now_ns,
+            files.clone().map(|(ident, c, m)| (*ident, [*c, *m, now_ns])),
+        )?;
+        self.await_no_more(root, files.map(|(ident, ..)| *ident))?;
+        Ok(passed)
     }
 
     /// The stubs are as they were before `begin_recalls`. Returns the files that

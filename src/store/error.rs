@@ -60,7 +60,9 @@ impl ErrorKind {
             Self::Full => "the store is full",
             Self::ReadOnly => "the store is read-only",
             Self::Integrity => "wrong bytes",
-            Self::Archived => "the object is in an archive class and not restored",
+            Self::Archived => {
+                "the object is in an archive class and must be thawed before it can be read"
+            }
             Self::BadRequest => "bad request",
             Self::Unsupported => "the store does not support this",
             Self::Stopped => "stopped",
@@ -119,6 +121,12 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds the permission that was missing.
+    pub(super) fn needing(mut self, permission: &str) -> Self {
+        self.0.detail = format!("{} (the permission {permission} is needed)", self.0.detail);
         self
     }
 

@@ -8,7 +8,8 @@
 use super::{
     Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result,
 };
-use super::{Store, SweepStats};
+use super::{Store, SweepStats, Thawing};
+use crate::classes::Thaw;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -255,6 +256,14 @@ impl<S: Store> Store for Faulty<S> {
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
         self.inner.honours(precaution, scratch)
+    }
+
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        self.inner.pack_class(wanted)
+    }
+
+    fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {
+        self.inner.thaw(key, order)
     }
 }
 

@@ -10,7 +10,8 @@ use super::retrying::wait_unless_stopped;
 use super::{
     Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result,
 };
-use super::{Store, SweepStats};
+use super::{Store, SweepStats, Thawing};
+use crate::classes::Thaw;
 use crate::clock::Stopwatch;
 use crate::monitor::Stop;
 use bytes::Bytes;
@@ -116,6 +117,14 @@ impl<S: Store> Store for Limited<S> {
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
         self.inner.honours(precaution, scratch)
+    }
+
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        self.inner.pack_class(wanted)
+    }
+
+    fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {
+        self.inner.thaw(key, order)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Objects by key: the one place that knows what a store is made of.
 //!
-//! Two backends, a directory (`dir`) and S3 (`s3`, the only room with SDK types
-//! and async code); and wrappers with the same interface for what is no
+//! Three backends: a directory (`dir`), S3 (`s3`, the only room with SDK types)
+//! and OpenStack Swift (`swift`); async code is in the rooms of the remote ones. And wrappers with the same interface for what is no
 //! backend's business: [`Retrying`], [`Limited`], and [`Faulty`] for tests.
 //! [`open`] stacks them. [`probe`] asks a store once what it can be trusted to
 //! do, and [`prove`] turns that into evidence that a pack's bytes are really
@@ -12,17 +12,24 @@
 //! listing taken for a complete one, and above all a store that cannot be
 //! reached taken for a store from which the object is gone.
 
+mod absent;
 mod dir;
 mod error;
 mod key;
 mod limited;
+#[cfg(feature = "more-stores")]
+mod more;
 mod open;
 mod options;
 mod probe;
 mod prove;
 mod retrying;
 mod s3;
+mod sockets;
 mod sums;
+mod swift;
+mod thaw;
+mod variables;
 
 #[cfg(any(test, feature = "fault-points"))]
 pub mod contract;
@@ -31,7 +38,14 @@ mod faulty;
 #[cfg(test)]
 #[path = "../../tests/support/s3_server.rs"]
 mod s3_server;
+#[cfg(test)]
+#[path = "../../tests/support/store_place.rs"]
+mod store_place;
+#[cfg(test)]
+#[path = "../../tests/support/swift_server.rs"]
+mod swift_server;
 
+pub use absent::AbsentStore;
 pub use dir::DirectoryStore;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(any(test, feature = "fault-points"))]
@@ -41,11 +55,15 @@ pub use limited::Limited;
 pub use open::open;
 pub use options::{AccessKey, Checksums, StoreOptions};
 pub use probe::{Capabilities, probe};
-pub use prove::{prove, prove_stored};
+pub use prove::{can_prove_unread, prove, prove_stored};
 pub use retrying::{RetryPlan, Retrying};
 pub use s3::S3Store;
 pub use sums::Sha256Sum;
+pub use swift::SwiftStore;
+pub use thaw::{Access, Thawing};
+pub use variables::Variables;
 
+use crate::classes::Thaw;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,8 +84,8 @@ pub const PROBE_PREFIX: &str = "probe/";
 pub struct PutOptions {
     /// Fail with [`ErrorKind::AlreadyExists`] instead of replacing an object.
     pub create_new: bool,
-    /// An S3 storage class for this object; `None` takes the store's default.
-    /// A directory has no classes and ignores it.
+    /// An S3 storage class for this object; `None` takes the store's default
+    /// ([`Store::pack_class`]). A directory has no classes and ignores it.
     pub storage_class: Option<String>,
 }
 
@@ -99,6 +117,9 @@ pub struct ObjectInfo {
     /// The sum the store holds; only from [`Store::head`], and only from
     /// stores that keep one.
     pub sha256: Option<Sha256Sum>,
+    /// Whether its bytes can be read now; from a listing only as far as the class
+    /// tells.
+    pub access: Access,
 }
 
 /// What a sweep removed.
@@ -157,6 +178,9 @@ pub struct Protections {
 /// * A lock is never shortened or lifted. Where `lock_until` answered `true`,
 ///   nobody can remove the bytes from the store before that time;
 ///   a `delete` may answer `Ok` and hide the object all the same.
+/// * An object in an archive is there: `head` describes it, `get` is
+///   [`ErrorKind::Archived`] until a thaw has brought a copy, and again when that
+///   copy has expired.
 /// * No key is a proper segment prefix of another (`a` and `a/b`): directories
 ///   cannot hold both.
 pub trait Store: Send + Sync {
@@ -201,6 +225,20 @@ pub trait Store: Send + Sync {
     /// Tries out a precaution at `scratch`, past every care the backend takes
     /// itself. May leave an object at `scratch`.
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool>;
+
+    /// The class in which a pack is kept that is put with this wish, as far as is
+    /// known; `None` also from stores without classes. (What is no pack must be
+    /// readable at once: it never takes an archive class by default.)
+    fn pack_class(&self, _wanted: Option<&str>) -> Option<String> {
+        None
+    }
+
+    /// Asks the archive for a copy of an object that can be read. Returns as soon as
+    /// the store has taken the order; [`Store::head`] tells how it goes on. To ask
+    /// for what was asked for already does no harm.
+    fn thaw(&self, key: &Key, _order: Thaw) -> Result<Thawing> {
+        self.head(key).map(|_| Thawing::NotArchived)
+    }
 }
 
 /// Passes every call on: a reference, box or arc of a store is a store.
@@ -241,6 +279,12 @@ macro_rules! forward_store {
             }
             fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
                 (**self).honours(precaution, scratch)
+            }
+            fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+                (**self).pack_class(wanted)
+            }
+            fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {
+                (**self).thaw(key, order)
             }
         }
     )*};

@@ -6,12 +6,26 @@
 
 use super::StoreOptions;
 use super::retrying::RetryPlan;
-use super::{DirectoryStore, Error, ErrorKind, Limited, Result, Retrying, S3Store, Store};
+use super::{
+    DirectoryStore, Error, ErrorKind, Limited, Result, Retrying, S3Store, Store, SwiftStore,
+};
 use std::path::PathBuf;
 
 enum Location {
     Directory(PathBuf),
-    Bucket { bucket: String, prefix: String },
+    Bucket {
+        bucket: String,
+        prefix: String,
+    },
+    Container {
+        container: String,
+        prefix: String,
+    },
+    #[cfg(feature = "more-stores")]
+    More {
+        scheme: String,
+        rest: String,
+    },
 }
 
 /// Opens the store at `options.url`. A directory must be there; a bucket is
@@ -28,16 +42,42 @@ pub fn open(options: &StoreOptions) -> Result<Box<dyn Store>> {
         }
         Location::Bucket { bucket, prefix } => {
             let store = S3Store::connect(&bucket, &prefix, options)?;
-            let plan = RetryPlan { retries: options.retries, ..RetryPlan::default() };
-            let stop = options.stop.clone();
-            Ok(match limit {
-                Some(rate) => {
-                    Box::new(Retrying::new(Limited::new(store, rate, stop.clone()), plan, stop))
-                }
-                None => Box::new(Retrying::new(store, plan, stop)),
-            })
+            Ok(wrapped(store, options))
+        }
+        #[cfg(feature = "more-stores")]
+        Location::More { scheme, rest } => {
+            Ok(wrapped(super::more::connect(&scheme, &rest, options)?, options))
+        }
+        Location::Container { container, prefix } => {
+            Ok(wrapped(SwiftStore::connect(&container, &prefix, options)?, options))
         }
     }
+}
+
+/// A remote store with its wrappers.
+fn wrapped(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
+    let plan = RetryPlan { retries: options.retries, ..RetryPlan::default() };
+    let stop = options.stop.clone();
+    match options.bandwidth_bytes_per_s {
+        Some(rate) => Box::new(Retrying::new(Limited::new(store, rate, stop.clone()), plan, stop)),
+        None => Box::new(Retrying::new(store, plan, stop)),
+    }
+}
+
+/// Schemes that only a build with the feature `more-stores` can open.
+const MORE: [&str; 5] = ["sftp", "webdav+https", "webdav+http", "azblob", "gcs"];
+
+#[cfg(feature = "more-stores")]
+fn more(_url: &str, scheme: &str, rest: &str) -> Result<Location> {
+    Ok(Location::More { scheme: scheme.to_owned(), rest: rest.to_owned() })
+}
+
+#[cfg(not(feature = "more-stores"))]
+fn more(url: &str, scheme: &str, _rest: &str) -> Result<Location> {
+    Err(Error::new(ErrorKind::Unsupported, "open", "", url).with_detail(format!(
+        "this hsm was built without {scheme} stores: build it with \
+         cargo install --path . --features more-stores"
+    )))
 }
 
 fn parse(url: &str) -> Result<Location> {
@@ -49,18 +89,33 @@ fn parse(url: &str) -> Result<Location> {
         }
         return Ok(Location::Directory(PathBuf::from(path)));
     }
-    let Some(rest) = url.strip_prefix("s3://") else {
-        return refuse("a store is written file:///path or s3://bucket/prefix");
+    if let Some((scheme, rest)) = url.split_once("://")
+        && MORE.contains(&scheme)
+    {
+        return more(url, scheme, rest);
+    }
+    let (is_swift, rest) = match (url.strip_prefix("s3://"), url.strip_prefix("swift://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => {
+            return refuse(
+                "a store is written file:///path, s3://bucket/prefix or swift://container/prefix",
+            );
+        }
     };
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
-        return refuse("the bucket's name is missing");
+        return refuse("the bucket's or container's name is missing");
     }
     let prefix = prefix.trim_end_matches('/');
     if !prefix.is_empty() && super::Key::new(prefix).is_err() {
         return refuse("the prefix is not usable as the start of object keys");
     }
-    Ok(Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    let prefix = prefix.to_owned();
+    Ok(match is_swift {
+        false => Location::Bucket { bucket: bucket.to_owned(), prefix },
+        true => Location::Container { container: bucket.to_owned(), prefix },
+    })
 }
 
 #[cfg(test)]
@@ -69,13 +124,21 @@ mod tests {
 
     #[test]
     fn a_url_that_is_no_store_is_refused_with_the_form_it_should_have() {
-        for url in ["", "/srv/store", "file://srv", "ftp://x/y", "s3://", "s3:///x", "s3://b/a//b"]
-        {
+        for url in [
+            "",
+            "/srv/store",
+            "file://srv",
+            "ftp://x/y",
+            "s3://",
+            "s3:///x",
+            "s3://b/a//b",
+            "swift://",
+        ] {
             let error = parse(url).err().expect("not a store");
             assert_eq!(error.kind(), ErrorKind::BadRequest, "{url}");
         }
         let error = parse("/srv/store").err().expect("not a store");
-        assert!(error.to_string().contains("file:///path or s3://bucket/prefix"));
+        assert!(error.to_string().contains("file:///path, s3://bucket/prefix"));
     }
 
     #[test]

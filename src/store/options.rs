@@ -2,9 +2,10 @@
 //!
 //! Credentials come from the AWS chain (environment, profile files, web
 //! identity, container and instance roles) unless a program that embeds `hsm`,
-//! or a test, passes a key of its own; no configuration file holds one, and its
+//! or a test, passes a key of its own; other stores' are among `variables`. No configuration file holds one, and its
 //! debug form shows no secret.
 
+use super::Variables;
 use crate::monitor::Stop;
 use std::fmt;
 use std::time::Duration;
@@ -37,14 +38,21 @@ impl fmt::Debug for AccessKey {
 /// Everything [`open`](super::open) needs to know.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// `file:///dir` or `s3://bucket/prefix`.
+    /// `file:///dir`, `s3://bucket/prefix` or `swift://container/prefix`.
     pub url: String,
-    /// The S3 server; `None` is AWS.
+    /// The S3 server, `None` is AWS; for Swift where to log in, `None` asks the
+    /// variables.
     pub endpoint: Option<String>,
-    /// `None` asks the AWS chain, then takes `us-east-1`.
+    /// `None` asks the AWS chain, then takes `us-east-1`; or the variables.
     pub region: Option<String>,
     /// `None` asks the AWS chain.
     pub access_key: Option<AccessKey>,
+    /// Of temporary credentials, with `access_key`.
+    pub session_token: Option<String>,
+    /// A profile for the AWS chain to read.
+    pub profile: Option<String>,
+    /// What the environment has of other stores' credentials.
+    pub variables: Variables,
     /// Bucket in the path instead of the host name; `None` is path style for
     /// every endpoint of one's own.
     pub path_style: Option<bool>,
@@ -78,6 +86,9 @@ impl StoreOptions {
             endpoint: None,
             region: None,
             access_key: None,
+            session_token: None,
+            profile: None,
+            variables: Variables::default(),
             path_style: None,
             storage_class: None,
             sse: None,

@@ -9,6 +9,9 @@
 //! 3. otherwise, and always for a directory, the object is read through a new
 //!    request or descriptor and every byte is compared.
 //!
+//! A copy in an archive class cannot be read: there only the first two count, and a
+//! store that gives neither gets no packs in such a class ([`can_prove_unread`]).
+//!
 //! An answer to the upload itself is never evidence: a server can echo what it
 //! was told. Blocks are freed on the strength of this.
 
@@ -60,6 +63,13 @@ pub fn prove_stored(
     Ok(PackEvidence::attest(pack, ProofMethod::ReadBack, now_ns))
 }
 
+/// Whether the store was found to describe an object of one piece so well that it
+/// need not be read.
+pub fn can_prove_unread(capabilities: &Capabilities) -> bool {
+    let by_sum = capabilities.refuses_wrong_checksum && capabilities.returns_checksum;
+    by_sum || capabilities.etag_is_md5
+}
+
 fn trusts_sum(capabilities: &Capabilities, sum: &Sha256Sum) -> bool {
     let refuses_wrong = match sum {
         Sha256Sum::Whole(_) => capabilities.refuses_wrong_checksum,
@@ -77,8 +87,8 @@ fn proven_by_head(
     sent: &Bytes,
 ) -> Result<bool> {
     let by_sum = receipt.sent_sha256.filter(|sum| trusts_sum(capabilities, sum));
-    let in_one_piece = matches!(receipt.sent_sha256, Some(Sha256Sum::Whole(_)));
-    if by_sum.is_none() && !(capabilities.etag_is_md5 && in_one_piece) {
+    let etag_proves = || capabilities.etag_is_md5 && has_md5_etag(receipt, sent);
+    if by_sum.is_none() && !etag_proves() {
         return Ok(false);
     }
     let info = store.head(&receipt.key)?;
@@ -98,12 +108,27 @@ fn proven_by_head(
     }
 }
 
+/// Whether the object is one whose ETag can be the MD5 of its bytes: of several
+/// parts it cannot. Where no sum was declared, the answer to the PUT tells.
+fn has_md5_etag(receipt: &PutReceipt, sent: &Bytes) -> bool {
+    match receipt.sent_sha256 {
+        Some(sum) => matches!(sum, Sha256Sum::Whole(_)),
+        None => receipt.etag.as_ref().is_some_and(|etag| *etag == md5_hex(sent)),
+    }
+}
+
 fn is_same_form(a: &Sha256Sum, b: &Sha256Sum) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
 }
 
 fn read_back(store: &dyn Store, key: &Key, sent: &Bytes) -> Result<()> {
-    let stored = store.get(key, None)?;
+    let stored = store.get(key, None).map_err(|error| match error.kind() {
+        ErrorKind::Archived => {
+            let detail = "it is in an archive class and the store gave no sum to prove it by";
+            refusal(store, key, ErrorKind::Archived, detail.to_owned()).with_source(error)
+        }
+        _ => error,
+    })?;
     if stored == *sent {
         return Ok(());
     }

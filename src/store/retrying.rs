@@ -8,12 +8,14 @@
 //!
 //! The trap is a write whose answer was lost. With `create_new`, the next try
 //! then meets the object of the first one; it counts as ours only if its bytes
-//! are, byte by byte, the ones sent.
+//! are, byte by byte, the ones sent, or, in an archive, if their sum is.
 
+use super::sums::sha256;
 use super::{
     Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt, Result,
 };
-use super::{Store, SweepStats};
+use super::{Sha256Sum, Store, SweepStats, Thawing};
+use crate::classes::Thaw;
 use crate::errand::Errand;
 use crate::monitor::Stop;
 use bytes::Bytes;
@@ -111,18 +113,24 @@ impl<S: Store> Retrying<S> {
     /// The receipt of an object that an earlier try of ours has written, or
     /// `exists` back if it is another's.
     fn own_earlier_try(&self, key: &Key, body: &Bytes, exists: Error) -> Result<PutReceipt> {
-        if self.inner.get(key, None)? != *body {
-            return Err(exists);
-        }
+        let sent_sha256 = match self.inner.get(key, None) {
+            Ok(stored) if stored == *body => None,
+            Ok(_) => return Err(exists),
+            // What it holds is compared by the sum, when the copy is proven.
+            Err(error) if error.kind() == ErrorKind::Archived => {
+                Some(Sha256Sum::Whole(sha256(body)))
+            }
+            Err(error) => return Err(error),
+        };
         let info = self.inner.head(key)?;
         Ok(PutReceipt {
             key: key.clone(),
             size_bytes: info.size_bytes,
             etag: info.etag,
             server_sha256: info.sha256,
-            // What the first try declared is not known any more: `prove` will
-            // read the object back.
-            sent_sha256: None,
+            // What the first try declared is not known any more: `prove` goes by the
+            // ETag, or reads the object back once more where it can be read.
+            sent_sha256,
         })
     }
 }
@@ -190,6 +198,14 @@ impl<S: Store> Store for Retrying<S> {
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
         self.retry(|_| self.inner.honours(precaution, scratch))
+    }
+
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        self.inner.pack_class(wanted)
+    }
+
+    fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {
+        self.retry(|_| self.inner.thaw(key, order))
     }
 }
 

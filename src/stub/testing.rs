@@ -170,7 +170,8 @@ impl Sample {
 
 pub(super) fn copy_of(size_bytes: u64) -> VerifiedCopy {
     let content = Content { size_bytes, pieces: vec![Piece { len: size_bytes, chunk: None }] };
-    VerifiedCopy::assemble(&content, &|_| None).expect("a hole needs no proof")
+    VerifiedCopy::assemble(&content, crate::units::Copies::One, &|_| None)
+        .expect("a hole needs no proof")
 }
 
 fn pattern(range: &Range<u64>) -> Vec<u8> {

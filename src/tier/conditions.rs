@@ -17,6 +17,7 @@ use std::os::unix::fs::FileExt;
 pub const GUARDED: &str = "guarded";
 pub const UPLOADED: &str = "uploaded";
 pub const COPY_PROVEN: &str = "copy-proven";
+pub const SECOND_COPY: &str = "second-copy-proven";
 pub const UNCHANGED: &str = "unchanged";
 pub const RULE_MATCHES: &str = "rule-matches";
 pub const NOT_PINNED: &str = "not-pinned";
@@ -40,10 +41,11 @@ pub fn named(name: &str) -> &'static str {
 }
 
 /// All of them, in the order in which they are checked.
-pub const ALL: [&str; 13] = [
+pub const ALL: [&str; 14] = [
     GUARDED,
     UPLOADED,
     COPY_PROVEN,
+    SECOND_COPY,
     NOT_PINNED,
     NOT_EXCLUDED,
     RULE_MATCHES,

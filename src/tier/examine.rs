@@ -13,7 +13,7 @@ use crate::os::tree::{RootDir, is_leased};
 use crate::policy::{FileState, Pin, PolicySet};
 use crate::state::{EntryRow, StateDb};
 use crate::stub::{self, Expected, Glance, MarkerSpace, Placement};
-use crate::units::format_size;
+use crate::units::{Copies, format_size};
 
 /// One condition and its answer; `None` is only known when it is tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,7 @@ fn answer(question: &Question<'_>, condition: &'static str) -> Finding {
         named::GUARDED => guarded(question),
         named::UPLOADED => uploaded(question),
         named::COPY_PROVEN => copy_proven(question),
+        named::SECOND_COPY => second_copy(question),
         named::NOT_PINNED => pin(question, Pin::Pinned, "hsm unpin"),
         named::NOT_EXCLUDED => pin(question, Pin::Excluded, "hsm unpin"),
         named::RULE_MATCHES => rule_matches(question),
@@ -118,6 +119,26 @@ fn copy_proven(question: &Question<'_>) -> Answer {
         0 => format!("{} chunks in proven packs", ids.len()),
         _ => format!("{} chunks proven; the store is asked again before stubbing", ids.len()),
     })
+}
+
+fn second_copy(question: &Question<'_>) -> Answer {
+    let text = |error: crate::state::Error| error.to_string();
+    let content = question.row.file.as_ref().and_then(|file| file.content);
+    let recorded = content.map_or(Ok(Copies::One), |id| question.state.copies_wanted(id));
+    let wanted = recorded.map_err(text)?.max(question.planner.copies(question.row));
+    if wanted == Copies::One {
+        return Ok("one copy is enough for its rule".into());
+    }
+    let content = content.ok_or("it has no copy")?;
+    let (content, _) =
+        question.state.content(content).map_err(text)?.ok_or("its chunk list is missing")?;
+    let ids: Vec<ChunkId> = content.chunk_ids().collect();
+    let places = question.state.find_lasting_chunks(&ids).map_err(text)?;
+    let missing = places.iter().filter(|p| p.as_ref().is_none_or(|p| p.second.is_none())).count();
+    match missing {
+        0 => Ok(format!("{} chunks proven in the second store", ids.len())),
+        _ => Err(format!("{missing} chunks wait for their second copy; hsm upload makes it")),
+    }
 }
 
 fn pin(question: &Question<'_>, forbidden: Pin, mend: &str) -> Answer {

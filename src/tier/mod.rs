@@ -30,6 +30,7 @@ pub mod renew;
 pub mod repair;
 pub mod rescan;
 pub mod run;
+pub mod second;
 mod sightings;
 pub mod standing;
 pub mod stubbing;

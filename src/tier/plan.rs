@@ -16,6 +16,7 @@ use crate::os::tree::RootDir;
 use crate::os::xattrs;
 use crate::policy::{self, Action, Facts, FileState, Pin, PolicySet, Rank, Verdict};
 use crate::state::{EntryRow, ManagedRow, RootRow, StateDb};
+use crate::units::Copies;
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -82,6 +83,7 @@ impl<'p> Planner<'p> {
             chunking,
             level: chunk::DEFAULT_LEVEL,
             dedup: true,
+            copies: Copies::One,
         };
         Ok(Self {
             policy,
@@ -165,6 +167,16 @@ impl<'p> Planner<'p> {
             Some(rule) if rule.action == Action::Tier => Ok(rule.name.clone()),
             _ => Err(name),
         }
+    }
+
+    /// In how many stores the policy wants a file, at rest or for space.
+    pub fn copies(&self, row: &EntryRow) -> Copies {
+        if row.kind != FileKind::File || !self.policy.wants_two_copies() {
+            return Copies::One;
+        }
+        let wants =
+            |for_space| self.verdict(row, for_space).rule.map_or(Copies::One, |rule| rule.copies);
+        wants(false).max(wants(true))
     }
 
     /// The action for a file, with the pins of policy and state DB applied.
@@ -274,20 +286,24 @@ impl<'p> Planner<'p> {
                 chunking: chunking_of(rule.chunking, defaults.chunking),
                 level: rule.compression_level.unwrap_or(defaults.level),
                 dedup: rule.dedup.unwrap_or(true),
+                copies: rule.copies,
             })
         });
         Arc::clone(how)
     }
 
-    /// Checks a file again at the moment of action, with the times it has now.
+    /// Checks a file again at the moment of action, with the times it has now; in how
+    /// many stores it must be.
     pub fn judge(
         &self,
         path: &RelPath,
         stat: &Stat,
         row: &ManagedRow,
         for_space: bool,
-    ) -> Result<(), Refusal> {
-        self.allows(&entry_now(path, stat, row), Action::Tier, for_space)
+    ) -> Result<Copies, Refusal> {
+        let entry = entry_now(path, stat, row);
+        self.allows(&entry, Action::Tier, for_space)?;
+        Ok(self.copies(&entry))
     }
 
     /// Whether pins and policy let `wanted` be done to a file, or more than that.

@@ -16,9 +16,9 @@ use crate::os::relpath::RelPath;
 use crate::os::stat::statx_fd;
 use crate::os::tree::RootDir;
 use crate::policy::FileState;
-use crate::site::{Ground, Site, catalog, log, logs, segment_key};
-use crate::state::{ManagedRow, PackStatus, RootId, RootRow, UploadIntent, Uploaded};
-use crate::store::{ErrorKind, Key};
+use crate::site::{Ground, ProvenPack, Site, catalog, log, logs, pack_key, segment_key};
+use crate::state::{ManagedRow, PackStatus, RebuiltPack, RootId, RootRow, UploadIntent, Uploaded};
+use crate::store::{self, ErrorKind, Key};
 use crate::stub::{self, MarkerSpace, Placement};
 use std::collections::HashSet;
 use std::fs::File;
@@ -227,25 +227,66 @@ fn adopt_catalogued(site: &mut Site<'_>, pack: &PackRecord) -> Result<(), Error>
         site.state.intend_pack(pack.id, &pack.kind, pack.class.as_deref(), now_ns)?;
     }
     if matches!(status, None | Some(PackStatus::Sending)) {
-        adopt_pack(site, pack.id)?;
+        match site.prove_by_reading(pack.id) {
+            Err(error) if error.kind() == ErrorKind::Archived => by_its_record(site, pack)?,
+            read => drop(settle_pack(site, pack.id, read)?),
+        }
     }
     Ok(())
 }
 
 /// A pack whose intent was recorded: if it reached the store whole, its chunks
 /// count; if not, its name is forgotten and never used again.
+///
+/// One in an archive cannot be read, and no log vouches for it: it is forgotten, too,
+/// and sent again under another name. The object is left to the garbage collection.
 fn adopt_pack(site: &mut Site<'_>, pack: PackId) -> Result<bool, Error> {
-    match site.prove_by_reading(pack) {
+    let read = site.prove_by_reading(pack);
+    settle_pack(site, pack, read)
+}
+
+fn settle_pack(
+    site: &mut Site<'_>,
+    pack: PackId,
+    read: Result<ProvenPack, store::Error>,
+) -> Result<bool, Error> {
+    match read {
         Ok(proven) => {
             site.state.record_pack(pack, proven.size_bytes, &proven.slots, &proven.evidence)?;
             Ok(true)
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
+        Err(error) if is_no_copy(error.kind()) => {
             site.state.forget_pack(pack)?;
             Ok(false)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn is_no_copy(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::Integrity | ErrorKind::Archived)
+}
+
+/// A pack in an archive that a segment names was proven before the segment was
+/// written: its record counts if the object has the size that it says.
+fn by_its_record(site: &mut Site<'_>, pack: &PackRecord) -> Result<(), Error> {
+    let now_ns = site.clock.now_ns();
+    let stored = site.store.head(&pack_key(pack.id))?;
+    let is_whole = stored.size_bytes == pack.bytes;
+    site.state.forget_pack(pack.id)?;
+    let found = RebuiltPack {
+        id: pack.id,
+        node: None,
+        kind: pack.kind.clone(),
+        class: pack.class.clone().or(stored.storage_class),
+        size_bytes: pack.bytes,
+        proof: pack.proof,
+        status: if is_whole { PackStatus::Durable } else { PackStatus::Damaged },
+        seen_ns: is_whole.then_some(now_ns),
+        segment_seq: None,
+        slots: pack.chunks.clone(),
+    };
+    Ok(site.state.enter_packs(&[found], now_ns)?)
 }
 
 /// Recovers the files of one root that were in the middle of something. Needs

@@ -24,8 +24,15 @@ pub fn run(
         return Ok(0);
     }
     recover::recover_store(site)?;
-    let how =
-        How { rule: None, storage_class: None, chunking, level: chunk::DEFAULT_LEVEL, dedup: true };
+    let how = How {
+        rule: None,
+        storage_class: None,
+        chunking,
+        level: chunk::DEFAULT_LEVEL,
+        dedup: true,
+        // The next run of the policy makes those that are wanted.
+        copies: crate::units::Copies::One,
+    };
     let how = Arc::new(how);
     let mut repaired = 0;
     for row in roots {

@@ -7,6 +7,7 @@
 use super::candidates::{Choice, Look, Looked, Scanned, Stage};
 use super::plan::{Planner, Pressure, Wish, pressure, state_of};
 use super::rescan::ScanRequest;
+use super::second::{self, SecondStats};
 use super::stubbing::{self, StubStats};
 use super::upload::{self, UploadStats};
 use super::{Error, guarded, neighbours, recover, rescan};
@@ -46,6 +47,7 @@ pub struct RunStats {
     pub recovered: recover::Recovered,
     pub scanned: Option<rescan::RescanStats>,
     pub uploaded: UploadStats,
+    pub second: SecondStats,
     pub stubbed: StubStats,
     /// The file system before the run, where a watermark is set.
     pub pressure: Option<Pressure>,
@@ -108,6 +110,10 @@ pub fn run_chosen(
                 .notice(&format!("no checkpoint was written: {}", causes(&error).join(": ")));
         }
     }
+    if !runner.site.stop.requested() {
+        stats.second = runner.second()?;
+    }
+    crate::fault::point("tier.second");
     if job.stub && !runner.site.stop.requested() {
         stats.stubbed = runner.stub(stats.pressure)?;
     }
@@ -189,6 +195,23 @@ impl<'a> Runner<'a, '_> {
         let stats = upload::run(self.site, self.row.id, self.root, requests, &give_up);
         self.site.monitor.end();
         stats
+    }
+
+    /// What is wanted in both stores is written down before anything is stubbed, and
+    /// where the run uploads it is made so.
+    fn second(&mut self) -> Result<SecondStats, Error> {
+        let wants = self.policy.wants_two_copies();
+        if !wants {
+            self.site.state.want_none_twice()?;
+        } else {
+            let planner = self.planner()?;
+            let entries = self.entries(Stage::Count, false)?;
+            second::want(self.site, entries, &|entry| planner.copies(entry))?;
+        }
+        if !self.job.upload || self.site.second.is_none() {
+            return Ok(SecondStats::default());
+        }
+        second::replicate(self.site, wants)
     }
 
     fn stub(&mut self, pressure: Option<Pressure>) -> Result<StubStats, Error> {

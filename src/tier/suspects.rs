@@ -142,7 +142,7 @@ fn is_being_recorded(stat: &Stat, row: &ManagedRow, now_ns: i64) -> bool {
 
 /// The guard makes it whole and records what it is then, or says what is wrong.
 fn ask(guard: &mut (dyn Guard + '_), row: &ManagedRow) -> Result<Suspect, Error> {
-    let work = ToRecall { paths: vec![row.path.clone()], discard_local: false };
+    let work = ToRecall { paths: vec![row.path.clone()], ..ToRecall::default() };
     let done = guard.recall(row.root, &work)?;
     Ok(match done.failures.first() {
         Some(failure) => Suspect::Conflict(failure.error().to_string()),

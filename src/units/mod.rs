@@ -9,11 +9,13 @@
 //! Bytes are `u64`, points in time are nanoseconds since the Unix epoch in
 //! `i64` (see `clock`), all calendar dates are UTC.
 
+mod copies;
 mod duration;
 mod size;
 mod storage_class;
 mod time;
 
+pub use copies::Copies;
 pub use duration::{format_duration, format_duration_exact, parse_duration};
 pub use size::{format_size, parse_rate, parse_size};
 pub use storage_class::parse_storage_class;

@@ -118,7 +118,11 @@ impl Verifier<'_, '_> {
         let ids: Vec<ChunkId> = content.chunk_ids().collect();
         let places = self.site.state.find_chunks(&ids)?;
         for (id, place) in ids.iter().zip(places) {
-            if place.is_none() && !self.elsewhere.has(self.site, id)? {
+            let in_second = || match self.site.second_here() {
+                Some(_) => self.site.state.find_second_chunk(id),
+                None => Ok(None),
+            };
+            if place.is_none() && in_second()?.is_none() && !self.elsewhere.has(self.site, id)? {
                 return Ok(Some(format!("chunk {id} is in no good pack")));
             }
         }

@@ -19,6 +19,7 @@ mod left;
 mod objects;
 mod reading;
 mod sample;
+mod second;
 mod segments;
 mod store_alone;
 mod strays;
@@ -61,6 +62,8 @@ pub struct Options {
     pub under: Option<(RootId, RelPath)>,
     /// Record nothing.
     pub dry_run: bool,
+    /// Put good second copies where the first are lost or damaged.
+    pub repair: bool,
 }
 
 /// One thing that is not as it should be.
@@ -74,6 +77,10 @@ pub enum Problem {
     PackUnreadable { pack: PackId, why: String },
     /// A chunk's bytes do not have the chunk's hash.
     ChunkDamaged { pack: PackId, chunk: ChunkId, why: String },
+    /// What the second store was proven to have is not there, or not whole.
+    SecondCopy { pack: PackId, why: String },
+    /// The second store could not be looked at.
+    SecondAway { why: String },
     /// The only copy is bad and the bytes are not local: they are lost unless
     /// another copy of the store has them.
     Lost { path: PathBuf, size_bytes: u64, content: Option<ContentId>, why: String },
@@ -94,6 +101,8 @@ pub struct VerifyStats {
     /// Packs read and hashed.
     pub packs_read: u64,
     pub bytes_read: u64,
+    /// Packs that were to be read and are in an archive: there, and unread.
+    pub archived_packs: u64,
     pub files: u64,
     pub stubs: u64,
     pub problems: u64,
@@ -105,6 +114,8 @@ pub struct VerifyStats {
     /// Objects that no node's catalog names: left by a killed run.
     pub unowned_objects: u64,
     pub unowned_bytes: u64,
+    /// First copies that were put again from the second store.
+    pub mended_packs: u64,
     /// Files that could not be checked (unreadable, vanished).
     pub unchecked: u64,
     /// Stubs that nobody manages.
@@ -119,6 +130,7 @@ impl VerifyStats {
         self.packs += other.packs;
         self.packs_read += other.packs_read;
         self.bytes_read += other.bytes_read;
+        self.archived_packs += other.archived_packs;
         self.files += other.files;
         self.stubs += other.stubs;
         self.problems += other.problems;
@@ -128,6 +140,7 @@ impl VerifyStats {
         self.repaired_files += other.repaired_files;
         self.unowned_objects += other.unowned_objects;
         self.unowned_bytes += other.unowned_bytes;
+        self.mended_packs += other.mended_packs;
         self.unchecked += other.unchecked;
         self.stray_stubs += other.stray_stubs;
         self.stopped |= other.stopped;
@@ -155,6 +168,7 @@ pub fn run(
     if let Some(sample) = options.data {
         verifier.read_packs(sample, scope.as_ref())?;
     }
+    verifier.second(scope.as_ref())?;
     for (row, root) in roots {
         verifier.files(row, root)?;
         verifier.strays(row, root)?;

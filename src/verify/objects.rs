@@ -3,10 +3,11 @@
 use super::reading::{self, PackCheck};
 use super::{Error, Problem, Sample, Verifier};
 use crate::chunk::Protection;
+use crate::classes;
 use crate::ids::{ChunkId, PackId, StoreId};
 use crate::manifest::keys;
 use crate::monitor::{Phase, Stop};
-use crate::site::{Catalog, pack_key};
+use crate::site::{Catalog, carry, pack_key};
 use crate::state::{PackRow, PackStatus, StateDb};
 use crate::store::{ErrorKind, Store};
 use crossbeam_channel::Sender;
@@ -96,9 +97,7 @@ impl Verifier<'_, '_> {
                 site.state.record_pack(pack, proven.size_bytes, &proven.slots, &proven.evidence)?;
                 Ok(true)
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
-                Ok(false)
-            }
+            Err(error) if carry::is_of_source(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -163,8 +162,9 @@ impl Verifier<'_, '_> {
         result
     }
 
+    /// What is known to be in an archive takes no part in a sample.
     fn chosen(
-        &self,
+        &mut self,
         sample: Sample,
         scope: Option<&HashSet<PackId>>,
     ) -> Result<Vec<PackRow>, Error> {
@@ -179,10 +179,24 @@ impl Verifier<'_, '_> {
             if budget == 0 {
                 break;
             }
+            if self.is_archived(&row)? {
+                self.stats.archived_packs += 1;
+                continue;
+            }
             budget = budget.saturating_sub(row.size_bytes);
             chosen.push(row);
         }
         Ok(chosen)
+    }
+
+    /// By its class, unless a copy was brought that can be read.
+    fn is_archived(&self, row: &PackRow) -> Result<bool, Error> {
+        if !row.class.as_deref().is_some_and(classes::is_archive) {
+            return Ok(false);
+        }
+        let thaw = self.site.state.thaw(row.id)?;
+        let now_ns = self.site.clock.now_ns();
+        Ok(!thaw.is_some_and(|thaw| thaw.is_ready(now_ns)))
     }
 
     fn take(&mut self, checked: Checked) -> Result<(), Error> {
@@ -200,7 +214,12 @@ impl Verifier<'_, '_> {
                 let ids: Vec<ChunkId> = check.damaged.iter().map(|(id, _)| *id).collect();
                 if !self.options.dry_run {
                     self.site.state.set_pack_verified(pack, self.site.clock.now_ns())?;
-                    self.site.state.forget_chunks(pack, &ids)?;
+                    if !ids.is_empty() && self.site.state.has_second(pack)? {
+                        // The places of its chunks are needed for the second copy.
+                        self.mark(pack, PackStatus::Damaged)?;
+                    } else {
+                        self.site.state.forget_chunks(pack, &ids)?;
+                    }
                 }
                 for (chunk, why) in check.damaged {
                     self.problem(Problem::ChunkDamaged { pack, chunk, why });
@@ -216,6 +235,11 @@ impl Verifier<'_, '_> {
                 self.mark(pack, PackStatus::Damaged)?;
                 let why = error.to_string();
                 self.problem(Problem::PackUnreadable { pack, why });
+                Ok(())
+            }
+            // It is there, and not to be read: that says nothing about its bytes.
+            Err(Error::Store(error)) if error.kind() == ErrorKind::Archived => {
+                self.stats.archived_packs += 1;
                 Ok(())
             }
             // Unreachable or denied is unknown, never "gone".

@@ -109,6 +109,11 @@ fn read(
         Err(error) if error.kind() == ErrorKind::Integrity => {
             Problem::PackUnreadable { pack, why: error.to_string() }
         }
+        // There, and not to be read: that says nothing about its bytes.
+        Err(error) if error.kind() == ErrorKind::Archived => {
+            stats.archived_packs += 1;
+            return Ok(());
+        }
         // Unreachable or denied is unknown, never "gone".
         Err(error) => return Err(error.into()),
     };

@@ -106,16 +106,28 @@ pub fn unsafe_code(source: &Source) -> Vec<Finding> {
 }
 
 pub fn sdk(source: &Source) -> Vec<Finding> {
-    let needles = ["aws_sdk_s3", "aws_config", "aws_smithy_types", "aws_types", "tokio"];
-    only_in(source, is_s3(source), &needles, "SDK types live in store/s3")
+    let needles = [
+        "aws_sdk_s3",
+        "aws_config",
+        "aws_smithy_types",
+        "aws_types",
+        "tokio",
+        "hyper",
+        "opendal",
+        "openssh",
+    ];
+    only_in(source, is_remote(source), &needles, "SDK types live with the remote stores")
 }
 
 pub fn asynchronous(source: &Source) -> Vec<Finding> {
-    only_in(source, is_s3(source), &["async", ".await"], "async lives in store/s3")
+    only_in(source, is_remote(source), &["async", ".await"], "async lives with the remote stores")
 }
 
-fn is_s3(source: &Source) -> bool {
-    source.file.starts_with("store/s3")
+/// The backends that speak to another machine, and the wait for its answer.
+fn is_remote(source: &Source) -> bool {
+    ["store/s3", "store/swift", "store/more", "store/sockets"]
+        .iter()
+        .any(|room| source.file.starts_with(room))
 }
 
 pub fn clock(source: &Source) -> Vec<Finding> {
@@ -147,6 +159,12 @@ pub fn proofs(source: &Source) -> Vec<Finding> {
         room == "state",
         &["PackEvidence::recorded"],
         "only state knows what was recorded",
+    ));
+    findings.extend(only_in(
+        source,
+        room == "state" || source.file == "site/second.rs",
+        &["SecondEvidence::of_second"],
+        "only the second store's own proof is one",
     ));
     findings
 }

@@ -108,6 +108,7 @@ pub fn in_process<T>(
         state_path: sandbox.state_db(),
         state,
         store: store.unwrap_or(&*opened),
+        second: None,
         capabilities: serde_json::from_str(&found).expect("what it was found to do"),
         protection: &Protection::Plain,
         monitor: &Silent,

@@ -2,7 +2,7 @@
 
 use super::PATIENT;
 use super::lifecycle::with_stubs;
-use super::reader::{Got, Reader, content, right};
+use super::reader::{Got, LEN, Reader, content, right};
 use crate::guard::{GUARDED_KINDS, Guarded, kill, signal};
 use crate::loopfs::{FsKind, LoopFs};
 use crate::s3_place::Place;
@@ -83,6 +83,47 @@ fn a_reader_whose_recall_dies_with_the_guard_gets_its_bytes_or_eio() {
         assert_eq!(Reader::of(&guarded.path(&name)).got(PATIENT), right(seed));
     }
     assert!(right_answers > 0, "an event that was in the table is never answered well");
+}
+
+/// What another guard completes is known afterwards like any other recall: who reads the
+/// log sees it, and nobody takes the file for one that was changed.
+#[test]
+fn a_recall_that_another_guard_completes_is_recorded() {
+    let test = "a_recall_that_another_guard_completes_is_recorded";
+    let Some((place, guarded)) = on_a_bucket(test) else { return };
+    guarded.write("film", &content(1));
+    guarded.stub(&["film"]);
+    place.server().take_seen();
+    place.server().misbehave(Some("GET"), u32::MAX, Misdeed::Stall);
+    let reader = Reader::of(&guarded.path("film"));
+    let pid = reader.actor.pid();
+    let asked = || (!place.server().take_seen().is_empty()).then_some(());
+    until(PATIENT, asked).expect("the guard asks the store");
+    // So that the recall ends with this guard, and the next finds a store that works.
+    let guard = guarded.guard_pid();
+    signal(guard, Signal::STOP);
+    until(PATIENT, || is_stopped(&guard.to_string()).then_some(())).expect("it stops");
+    place.server().revive();
+    guarded.kill_guard();
+    assert_eq!(reader.got(PATIENT), right(1), "{}", guarded.said());
+
+    let recorded = || recalls(&guarded).into_iter().next();
+    let recall = until(PATIENT, recorded).expect("the recall is in the log");
+    assert_eq!(recall["path"]["text"].as_str(), guarded.path("film").to_str());
+    assert_eq!((&recall["recalled"], &recall["pid"]), (&true.into(), &pid.into()), "{recall}");
+    assert!(recall["bytes"].as_u64() >= Some(LEN as u64), "{recall}");
+    guarded.sandbox.hsm(["scan"]).succeeds();
+    for (state, files) in [("uploaded", 1), ("stub", 0), ("dirty", 0)] {
+        let found = guarded.sandbox.hsm(["find", "--state", state]).succeeds().stdout();
+        assert_eq!(found.lines().count(), files, "{state}: {found}");
+    }
+}
+
+/// What `hsm recalls` tells of each.
+fn recalls(guarded: &Guarded) -> Vec<serde_json::Value> {
+    let text = guarded.sandbox.hsm(["recalls", "--json"]).succeeds().stdout();
+    let records = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    records.filter(|record: &serde_json::Value| record["type"] == "recall").collect()
 }
 
 /// Readers of many stubs while the guard dies again and again.

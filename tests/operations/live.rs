@@ -13,7 +13,8 @@ fn the_live_view_wants_a_terminal() {
     sandbox.hsm(["status", "--watch", "--json"]).exits(2);
 }
 
-/// `hsm status --watch` on a pseudo terminal of script(1).
+/// `hsm status --watch` on a pseudo terminal of script(1), which `timeout` ends should
+/// it never show what it is to show.
 struct Live {
     child: Child,
     seen: Vec<u8>,
@@ -22,7 +23,8 @@ struct Live {
 impl Live {
     fn start(sandbox: &Sandbox, rows: u32, columns: u32) -> Self {
         let plain = sandbox.command(["status", "--watch"]);
-        let mut command = Command::new("script");
+        let mut command = Command::new("timeout");
+        command.args(["60", "script"]);
         let hsm = env!("CARGO_BIN_EXE_hsm");
         let hsm = format!("stty rows {rows} cols {columns}; exec {hsm} status --watch");
         command.args(["-q", "-e", "-c", &hsm, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
@@ -93,7 +95,8 @@ fn frames(seen: &str) -> Vec<Vec<String>> {
             let end = behind.find(|letter: char| letter.is_ascii_alphabetic()).expect("ended");
             rest = &behind[end + 1..];
         }
-        text + rest
+        // The terminal's own return comes on top of ours.
+        (text + rest).trim_end_matches('\r').to_owned()
     };
     let drawn = seen.split("\x1b[H").skip(1);
     drawn.map(|frame| frame.split("\r\n").map(plain).collect()).collect()
@@ -107,11 +110,11 @@ fn a_narrow_screen_shows_every_word_and_keys_reach_what_is_below() {
     sandbox.hsm(["tier"]).succeeds();
     let whole = sandbox.hsm(["status"]).succeeds().stdout();
     let mut live = Live::start(&sandbox, 14, 38);
-    live.shows("j or down shows them");
+    live.shows("more lines: j or down");
     live.types(b"\x1b[B");
     live.shows("more lines\x1b[K");
     live.types(b"G");
-    live.shows("the end; k or up goes back");
+    live.shows("the end: k or up");
     let (seen, ended) = live.press(b"q");
     assert_eq!(ended, Some(0), "{seen}");
     assert!(seen.contains("\x1b[1mlatest runs\x1b[0m"), "a title is bold: {seen:?}");

@@ -225,7 +225,7 @@ fn a_watermark_and_a_storage_class_are_in_the_policy_and_counted() {
     // Everything of the policy but its rules that tier is still there.
     let kept = ["[[retention]]", "\"programs\"", "\"asked for\"", "\"the rest\"", "hidden/"];
     assert!(kept.iter().all(|part| toml.contains(part)), "{toml}");
-    assert!(!toml.contains("\"old\"") && toml.contains("name = \"workbench 2\""), "{toml}");
+    assert!(!toml.contains("\"old\"") && toml.matches("\"workbench\"").count() == 1, "{toml}");
     // So full a file system is never empty enough: every file that may go is wanted.
     let [_, planned] = told_and_planned(&mut browser, &sandbox);
     let told = browser.text("mark-result");

@@ -54,6 +54,7 @@ pub fn with_state<T>(
         state_path: sandbox.state_db(),
         state,
         store: &*store,
+        second: None,
         capabilities: Default::default(),
         protection: &Protection::Plain,
         monitor,

@@ -23,7 +23,10 @@ pub struct Place {
 
 impl Place {
     pub fn in_process() -> Self {
-        let server = S3Server::start();
+        Self::at(S3Server::start())
+    }
+
+    fn at(server: S3Server) -> Self {
         Self {
             endpoint: server.endpoint.clone(),
             url: format!("s3://{BUCKET}/servers/one"),
@@ -31,6 +34,11 @@ impl Place {
             key: AccessKey { id: ACCESS_KEY_ID.into(), secret: SECRET_ACCESS_KEY.into() },
             server: Some(server),
         }
+    }
+
+    /// With archive classes: see `S3Server::vault`.
+    pub fn cold() -> Self {
+        Self::at(S3Server::start_cold())
     }
 
     /// `None`, loudly, where no real server is named.

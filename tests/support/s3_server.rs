@@ -7,6 +7,12 @@
 //! classes other than two, versioning, listing of multipart uploads.
 #![allow(dead_code)]
 
+#[path = "s3_server_cold.rs"]
+mod cold;
+
+#[allow(unused_imports)] // each suite uses its part
+pub use cold::{Clerk, Vault};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
@@ -62,6 +68,8 @@ pub enum Misdeed {
     StoreOther,
     /// Sums are neither checked nor returned.
     IgnoreSums,
+    /// No ETag is told.
+    HideEtag,
     /// `If-None-Match` is answered 501.
     RefuseConditions,
     /// `If-None-Match` is ignored.
@@ -98,6 +106,8 @@ struct Shared {
     answers: Mutex<HashMap<String, (u16, String)>>,
     seen: Mutex<Vec<Seen>>,
     dead: AtomicBool,
+    /// The server has archive classes.
+    vault: Option<Arc<Vault>>,
 }
 
 /// The server; it dies with this value.
@@ -111,12 +121,24 @@ pub struct S3Server {
 impl S3Server {
     /// Starts a server with one empty bucket, [`BUCKET`].
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same with archive classes, and for anybody: a class that the server
+    /// underneath refuses is taken out of the request, which was signed with it.
+    pub fn start_cold() -> Self {
+        Self::start_with(Some(Arc::default()))
+    }
+
+    fn start_with(vault: Option<Arc<Vault>>) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(root.path().join(BUCKET)).expect("the bucket's directory");
         let files = s3s_fs::FileSystem::new(root.path()).expect("a directory to serve");
         let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
-        let shared = Arc::new(Shared::default());
+        if vault.is_none() {
+            builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        }
+        let shared = Arc::new(Shared { vault, ..Shared::default() });
         let front = Front {
             service: builder.build(),
             shared: Arc::clone(&shared),
@@ -142,6 +164,11 @@ impl S3Server {
             }
         });
         Self { endpoint, root, shared, runtime: Some(runtime) }
+    }
+
+    /// Of a server that was started cold.
+    pub fn vault(&self) -> &Vault {
+        self.shared.vault.as_ref().expect("a cold server")
     }
 
     /// The next `times` requests of `method` (all without one) meet `misdeed`.
@@ -323,15 +350,29 @@ impl Front {
             *answer.status_mut() = StatusCode::from_u16(status).expect("a status");
             return Ok(answer);
         }
+        let key = request.uri().path().to_owned();
+        let class = match &self.shared.vault {
+            Some(vault) => match at_the_vault(vault, &mut request).await? {
+                Ok(class) => class,
+                Err(answer) => return Ok(*answer),
+            },
+            None => None,
+        };
         let answered = self.service.call(request).await;
         let mut answer = answered.map_err(|error| io::Error::other(format!("{error:?}")))?;
         let finishes = method == Method::PUT && !query.contains("uploadId")
             || method == Method::POST && query.contains("uploadId");
+        if let Some(vault) = &self.shared.vault {
+            leave_the_vault(vault, &method, &key, &query, class, &mut answer);
+        }
         if does(Misdeed::CutAfter) {
             return Err(io::Error::other("cut before the answer"));
         }
         if does(Misdeed::IgnoreSums) {
             answer = without_sums(answer, &object);
+        }
+        if does(Misdeed::HideEtag) {
+            answer.headers_mut().remove("etag");
         }
         if finishes && answer.status().is_success() && does(Misdeed::StoreOther) {
             let mut bytes = std::fs::read(&object)?;
@@ -369,6 +410,63 @@ fn refusal(status: StatusCode, code: &str) -> Response<s3s::Body> {
     let mut answer = Response::new(s3s::Body::from(xml));
     *answer.status_mut() = status;
     answer
+}
+
+/// What the vault answers by itself; else the class that the object is put in.
+async fn at_the_vault(
+    vault: &Vault,
+    request: &mut Request<s3s::Body>,
+) -> Result<Result<Option<String>, Box<Response<s3s::Body>>>, io::Error> {
+    let (method, key) = (request.method().clone(), request.uri().path().to_owned());
+    let query = request.uri().query().unwrap_or("").to_owned();
+    if method == Method::POST
+        && query.split('&').any(|part| part.trim_end_matches('=') == "restore")
+    {
+        let body = request.body_mut().store_all_limited(1 << 20).await.map_err(io::Error::other)?;
+        let (status, code) = vault.order(&key, &String::from_utf8_lossy(&body));
+        let status = StatusCode::from_u16(status).expect("a status");
+        if !status.is_success() {
+            return Ok(Err(Box::new(refusal(status, code))));
+        }
+        let mut answer = Response::new(s3s::Body::empty());
+        *answer.status_mut() = status;
+        return Ok(Err(Box::new(answer)));
+    }
+    if method == Method::GET && vault.is_locked(&key) {
+        return Ok(Err(Box::new(refusal(StatusCode::FORBIDDEN, "InvalidObjectState"))));
+    }
+    let headers = request.headers_mut();
+    headers.remove("authorization");
+    let class = headers.remove("x-amz-storage-class");
+    Ok(Ok(class.and_then(|class| class.to_str().ok().map(str::to_owned))))
+}
+
+fn leave_the_vault(
+    vault: &Vault,
+    method: &Method,
+    key: &str,
+    query: &str,
+    class: Option<String>,
+    answer: &mut Response<s3s::Body>,
+) {
+    if !answer.status().is_success() {
+        return;
+    }
+    let creates = *method == Method::PUT && !query.contains("uploadId")
+        || *method == Method::POST && query.contains("uploads");
+    if creates {
+        vault.keep(key, class.as_deref());
+    } else if *method == Method::DELETE {
+        vault.keep(key, None);
+    } else if *method == Method::HEAD {
+        let about =
+            [("x-amz-storage-class", vault.class_of(key)), ("x-amz-restore", vault.header_of(key))];
+        for (name, value) in about {
+            if let Some(value) = value {
+                answer.headers_mut().insert(name, value.parse().expect("a header"));
+            }
+        }
+    }
 }
 
 fn flip_bit(bytes: &mut [u8]) {

@@ -113,6 +113,10 @@ fn tell(context: &Context, collected: &Collected, options: &Options<'_>) -> Resu
         let size = format_size(collected.left_over_bytes);
         context.out.remark(format!("{size} that a run before had given up are deleted"))?;
     }
+    if collected.second_bytes > 0 {
+        let size = format_size(collected.second_bytes);
+        context.out.remark(format!("{size} are deleted from the second store"))?;
+    }
     match &collected.round {
         Some(round) => tell_round(context, round, options),
         None => Ok(()),
@@ -220,6 +224,7 @@ fn figures(outcome: Outcome, collected: &Collected) -> Outcome {
         .with("share_pct", round.share_pct)
         .with("outrun", round.outrun)
         .with("left_over_bytes", collected.left_over_bytes)
+        .with("second_bytes", collected.second_bytes)
         .with("temporaries", collected.temporaries)
 }
 

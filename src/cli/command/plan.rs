@@ -1,6 +1,7 @@
 //! `hsm plan`: what the policy would do, and why, without doing it.
 
 use super::Outcome;
+use super::plan_costs::Costs;
 use crate::cli::args::PolicyFiles;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
@@ -26,6 +27,11 @@ Examples:
 ///
 /// Evaluates the policy over what the last scan saw and prints each file with
 /// its action and the rule that chose it, then the files and bytes per rule.
+///
+/// For a bucket it estimates, for each storage class, what sending, keeping and
+/// bringing back would cost ([prices] in the configuration), and warns where the
+/// terms of a class do not fit: a minimum duration and files that still change, an
+/// archive and programs that open them.
 ///
 /// It writes nothing anywhere, opens no file and does not ask the store: a
 /// file may still be left out later, because it changed or is open.
@@ -65,8 +71,14 @@ pub fn run(context: &Context, args: &PlanArgs) -> Result<Outcome, Error> {
     // As the policy would do it: naming a path narrows the plan, it waives nothing.
     let parts = Parts { command: "plan", scan: true, upload: true, stub: true };
     let Some(output) = &args.output else {
-        let mut show = |planned: &Planned<'_>| job::show(context, planned);
-        return job::plan(context, &config, &policy, &places, parts, now_ns, &mut show);
+        let mut costs = Costs::new(&config, &policy, now_ns);
+        let mut show = |planned: &Planned<'_>| {
+            costs.add(planned);
+            job::show(context, planned)
+        };
+        let done = job::plan(context, &config, &policy, &places, parts, now_ns, &mut show)?;
+        costs.tell(context, &config)?;
+        return Ok(done);
     };
     let header = header(context, &config, args, &state, &places)?;
     drop(state);

@@ -107,7 +107,7 @@ fn show(context: &Context, named: &PolicyFiles) -> Result<Outcome, Error> {
         table.row([order, action.to_owned(), rule.name.clone(), class]);
         context.out.record(&json!({
             "type": "rule", "order": nth + 1, "name": rule.name, "action": action,
-            "storage_class": rule.storage_class,
+            "storage_class": rule.storage_class, "copies": rule.copies.count(),
         }))?;
     }
     table.print(&context.out, "")?;

@@ -32,6 +32,7 @@ pub const FIELDS: &[Field] = &[
     field(SET, "action = \"tier\"", "ignore, upload (keep local) or tier; required"),
     field(SET, "storage_class = \"STANDARD_IA\"", "S3 storage class of the packs"),
     field(SET, "chunking = \"fastcdc\"", "for versioned dumps; fixed is the default"),
+    field(SET, "copies = 2", "in both stores before a file may be a stub; 1 is the default"),
     field(SET, "compression = 3", "zstd level, or \"none\""),
     field(ASK, "class = \"video\"", "one of the classes named, [class.video]"),
     field(ASK, "root = \"/srv/*\"", "the root's path"),

@@ -1,6 +1,7 @@
 //! `hsm recall`: make stubs ordinary files again.
 
-use super::Outcome;
+use super::{Outcome, recall_awaited};
+use crate::classes::{Thaw, Tier};
 use crate::cli::args::{DryRun, FilesFrom};
 use crate::cli::context::Context;
 use crate::cli::error::Error;
@@ -9,6 +10,7 @@ use crate::cli::locate::{self, Place};
 use crate::cli::opened::{Catalog, with_site};
 use crate::cli::output::{Name, escaped_path};
 use crate::monitor::Phase;
+use crate::os::relpath::RelPath;
 use crate::os::tree::RootDir;
 use crate::os::{FileKind, file_ident};
 use crate::policy::FileState;
@@ -28,7 +30,9 @@ const EXAMPLES: &str = "\
 Examples:
   hsm recall /srv/media/film.mkv
   hsm recall -r /srv/projects/2024
-  hsm find /srv --state stub --name '*.pdf' -0 | hsm recall -0";
+  hsm find /srv --state stub --name '*.pdf' -0 | hsm recall -0
+  hsm recall --wait --tier Bulk -r /srv/archive/2019    # from GLACIER or DEEP_ARCHIVE
+  hsm recall --pending    # from a timer: what the archive has brought meanwhile";
 
 /// Bring the data of stubs back
 ///
@@ -39,11 +43,17 @@ Examples:
 /// Space is checked before the first byte. Nothing unverified becomes visible;
 /// a recall that fails leaves the stub as it was. The copy stays in the store.
 /// A stub that somebody wrote over is not touched without --discard-local.
+///
+/// A file whose copy is in an archive class of the store cannot be read at once: the
+/// archive is asked for all that it needs, and the stub stays as it is (exit 3).
+/// With --wait the command waits, hours to days, and then recalls it; Ctrl-C ends
+/// the wait and takes nothing back. Else --pending recalls what is ready by then,
+/// also what programs asked for by opening a stub under the guard.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct RecallArgs {
     /// Stubs, or with -r directories
-    #[arg(value_name = "PATH", required_unless_present_any = ["files_from", "null"])]
+    #[arg(value_name = "PATH", required_unless_present_any = ["files_from", "null", "pending"])]
     pub paths: Vec<PathBuf>,
 
     /// Recall everything below the directories named
@@ -57,12 +67,38 @@ pub struct RecallArgs {
     #[arg(long)]
     pub discard_local: bool,
 
+    /// Wait until the archive has brought what is asked for, and recall it
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Recall every file that was asked for and is ready by now
+    #[arg(long, conflicts_with_all = ["paths", "recursive", "files_from", "null", "discard_local"])]
+    pub pending: bool,
+
+    /// How soon the archive is to bring it: Expedited, Standard or Bulk [default: as
+    /// in the configuration]
+    #[arg(long, value_name = "TIER")]
+    pub tier: Option<Tier>,
+
+    /// How many days the copy that can be read is kept [default: as in the
+    /// configuration]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub days: Option<u32>,
+
     #[command(flatten)]
     pub dry_run: DryRun,
 }
 
 pub fn run(context: &Context, args: &RecallArgs) -> Result<Outcome, Error> {
     let config = context.config()?;
+    let thaw = Thaw {
+        tier: args.tier.unwrap_or(config.cold.thaw.tier),
+        days: args.days.unwrap_or(config.cold.thaw.days),
+    };
+    let options = recall::Options { discard_local: args.discard_local, thaw };
+    if args.pending {
+        return recall_awaited::pending(context, &config, options, args.wait, args.dry_run.dry_run);
+    }
     let paths = args.files_from.gather(&args.paths)?;
     let state = context.state_read_only(&config)?;
     let roots = state.roots()?;
@@ -73,33 +109,52 @@ pub fn run(context: &Context, args: &RecallArgs) -> Result<Outcome, Error> {
     }
     drop(state);
     let locked: Vec<RootRow> = jobs.iter().map(|job| job.row.clone()).collect();
-    let totals = with_site(context, &config, &locked, Catalog::Untouched, |site| {
-        let mut totals = RecallStats::default();
+    let mut totals = Totals::default();
+    with_site(context, &config, &locked, Catalog::Untouched, |site| {
         for job in &jobs {
-            let stats = recall_root(site, job, &own_places(&config), args.discard_local)?;
-            totals.files += stats.files;
-            totals.bytes += stats.bytes;
-            totals.already_resident += stats.already_resident;
+            let stats = recall_root(site, job, &own_places(&config), options)?;
+            totals.add(&job.row, stats);
         }
-        Ok(totals)
+        Ok(())
     })?;
-    let bytes = format_size(totals.bytes);
-    context.out.remark(format!(
-        "{} files recalled ({bytes}), {} were resident",
-        totals.files, totals.already_resident
-    ))?;
-    Ok(Outcome::done()
-        .with("recalled_files", totals.files)
-        .with("recalled_bytes", totals.bytes)
-        .with("already_resident", totals.already_resident))
+    if args.wait {
+        recall_awaited::wait(context, &config, options, &mut totals)?;
+    }
+    recall_awaited::conclude(context, &config, &totals)
+}
+
+/// What all rounds of a recall did, and what still waits.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub files: u64,
+    pub bytes: u64,
+    pub already_resident: u64,
+    pub waiting: Vec<Waiting>,
+}
+
+/// A stub that waits for an archive.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub root: RootRow,
+    pub path: RelPath,
+}
+
+impl Totals {
+    pub fn add(&mut self, root: &RootRow, stats: RecallStats) {
+        self.files += stats.files;
+        self.bytes += stats.bytes;
+        self.already_resident += stats.already_resident;
+        let waiting = stats.waiting.into_iter();
+        self.waiting.extend(waiting.map(|path| Waiting { root: root.clone(), path }));
+    }
 }
 
 /// What is asked of one root.
-struct RootJob {
-    row: RootRow,
-    root: RootDir,
-    files: Vec<Place>,
-    dirs: Vec<Place>,
+pub(super) struct RootJob {
+    pub row: RootRow,
+    pub root: RootDir,
+    pub files: Vec<Place>,
+    pub dirs: Vec<Place>,
 }
 
 fn by_root(places: &[Place], recursive: bool) -> Result<Vec<RootJob>, Error> {
@@ -126,11 +181,11 @@ fn by_root(places: &[Place], recursive: bool) -> Result<Vec<RootJob>, Error> {
     Ok(jobs)
 }
 
-fn recall_root(
+pub(super) fn recall_root(
     site: &mut Site<'_>,
     job: &RootJob,
     own: &[PathBuf],
-    discard_local: bool,
+    options: recall::Options,
 ) -> Result<RecallStats, Error> {
     recover_files(&mut site.ground(), job.row.id, &job.root)?;
     for dir in &job.dirs {
@@ -143,7 +198,6 @@ fn recall_root(
     let targets = targets(&site.state, job)?;
     let bytes = targets.iter().filter_map(|t| t.row.as_ref()).map(|row| row.size_bytes).sum();
     site.monitor.begin(Phase::Recalling, targets.len() as u64, bytes);
-    let options = recall::Options { discard_local };
     let targets = targets.into_iter().map(Ok);
     let stats = recall::run(site, job.row.id, &job.root, targets, options);
     site.monitor.end();

@@ -8,7 +8,8 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::opened;
 use crate::cli::output::escaped_path;
-use crate::config::{Config, OfflineBit};
+use crate::cli::second;
+use crate::config::{ColdSection, Config, OfflineBit};
 use crate::guard::access::{Access, OpenStore, Trouble};
 use crate::guard::admission::{Admission, AdmissionError};
 use crate::guard::client::{self, Client};
@@ -203,15 +204,39 @@ impl Access for FromConfig {
 
     fn store(&self) -> Result<OpenStore, Trouble> {
         let state = self.state_read_only()?;
-        let store = context::open_store(&self.config.store, Some(&state), &self.stop)?;
-        let protection = opened::protection(&self.config, &*store, state.store_id())?;
+        let second = second::open(&self.config, &state, &self.stop)?;
+        let first = || -> Result<_, Error> {
+            let store = context::open_store(&self.config.store, Some(&state), &self.stop)?;
+            let descriptor = opened::descriptor(&*store)?;
+            opened::require_first(&*store, &descriptor)?;
+            Ok((store, descriptor))
+        };
+        let (mut is_makeshift, first) = (false, first());
+        let (store, descriptor) = match first {
+            Ok(first) => first,
+            Err(error) => {
+                is_makeshift = true;
+                let stand_in = second::stand_in_quietly(&self.config, second.as_ref(), &error);
+                let Some(stand_in) = stand_in else { return Err(error.into()) };
+                tracing::warn!("only the second store is read: {error}");
+                stand_in
+            }
+        };
+        let expected = state.store_id();
+        let protection = opened::protection(&self.config, &*store, &descriptor, expected)?;
+        let second = second.map(|second| second.open);
+        is_makeshift |= second.as_ref().is_some_and(|second| second.away.is_some());
         let capabilities = context::capabilities(&state)?.unwrap_or_default();
         let (store_id, node_id) = (state.store_id(), state.node_id());
-        Ok(OpenStore { store, protection, capabilities, store_id, node_id })
+        Ok(OpenStore { store, second, is_makeshift, protection, capabilities, store_id, node_id })
     }
 
     fn admission(&self) -> Result<Admission, Trouble> {
         Ok(admission(&self.config)?)
+    }
+
+    fn cold(&self) -> ColdSection {
+        self.config.cold
     }
 
     fn runs_ended(&self) -> bool {

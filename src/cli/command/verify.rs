@@ -33,7 +33,8 @@ Exit code 4 means that problems were found; each is named.";
 ///
 /// It never touches a file or an object. A bad copy is recorded as damaged, so
 /// that nothing relies on it again (not with --dry-run), and what is lost is
-/// said bluntly; --repair uploads again where the local bytes are still there.
+/// said bluntly; --repair uploads again where the local bytes are still there, and
+/// mends what the second store has.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct VerifyArgs {
@@ -49,7 +50,8 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "PCT|SIZE", requires = "data")]
     pub sample: Option<String>,
 
-    /// Upload again where the copy is bad and the local bytes are good
+    /// Upload again where the copy is bad and the local bytes are good, and put the
+    /// second copy where the first is bad
     #[arg(long)]
     pub repair: bool,
 
@@ -95,7 +97,8 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<Outcome, Error> {
                     opened.push((row.clone(), open_root(row)?));
                 }
             }
-            let options = Options { data, under, dry_run: args.dry_run.dry_run };
+            let options =
+                Options { data, under, dry_run: args.dry_run.dry_run, repair: args.repair };
             let stats = verify::run(site, &opened, &options, &mut |problem| {
                 if let Problem::Repairable { root, inside, .. } = problem {
                     repairs.push((*root, inside.clone()));
@@ -134,6 +137,12 @@ fn tell(context: &Context, problem: &Problem) -> Result<(), Error> {
         Problem::ChunkDamaged { pack, chunk, why } => {
             format!("damaged   chunk {chunk} of pack {pack}: {why}")
         }
+        Problem::SecondCopy { pack, why } => {
+            format!(
+                "second    the second copy of pack {pack} is bad: {why}; hsm upload makes it anew"
+            )
+        }
+        Problem::SecondAway { why } => format!("second    the second store is away: {why}"),
         Problem::Lost { path, size_bytes, why, .. } => format!(
             "LOST      {} ({}): its bytes are not local and its copy is bad: {why}",
             escaped_path(path),
@@ -172,6 +181,12 @@ fn record(problem: &Problem) -> serde_json::Value {
         Problem::ChunkDamaged { pack, chunk, why } => json!({
             "type": "problem", "kind": "chunk-damaged", "pack": pack, "chunk": chunk, "why": why,
         }),
+        Problem::SecondCopy { pack, why } => json!({
+            "type": "problem", "kind": "second-copy", "pack": pack, "why": why,
+        }),
+        Problem::SecondAway { why } => {
+            json!({ "type": "problem", "kind": "second-store-away", "why": why })
+        }
         Problem::Lost { path, size_bytes, content, why } => json!({
             "type": "problem", "kind": "lost", "path": Name::of(path),
             "size_bytes": size_bytes, "content": content, "why": why,
@@ -202,6 +217,13 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
         totals.files,
         totals.problems
     ))?;
+    if totals.archived_packs > 0 {
+        context.out.remark(format!(
+            "{} packs are in an archive class and were not read; they are there, with the size \
+             that they should have",
+            totals.archived_packs
+        ))?;
+    }
     if totals.unowned_objects > 0 {
         context.out.remark(format!(
             "{} packs ({}) are named by no catalog: left by runs that ended early",
@@ -212,6 +234,10 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
     if totals.lost_files > 0 {
         let size = format_size(totals.lost_bytes);
         context.out.remark(format!("{} files ({size}) are lost", totals.lost_files))?;
+    }
+    if totals.mended_packs > 0 {
+        let packs = totals.mended_packs;
+        context.out.remark(format!("{packs} packs were put again from the second store"))?;
     }
     let repairable = totals.repairable_files - totals.repaired_files.min(totals.repairable_files);
     if totals.repaired_files > 0 {
@@ -224,6 +250,7 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
         .with("packs", totals.packs)
         .with("packs_read", totals.packs_read)
         .with("bytes_read", totals.bytes_read)
+        .with("archived_packs", totals.archived_packs)
         .with("files", totals.files)
         .with("stubs", totals.stubs)
         .with("problems", totals.problems)
@@ -231,6 +258,7 @@ fn conclude(context: &Context, totals: &VerifyStats) -> Result<Outcome, Error> {
         .with("lost_bytes", totals.lost_bytes)
         .with("repairable_files", totals.repairable_files)
         .with("repaired_files", totals.repaired_files)
+        .with("mended_packs", totals.mended_packs)
         .with("unowned_objects", totals.unowned_objects)
         .with("unchecked_files", totals.unchecked)
         .with("stray_stubs", totals.stray_stubs))

@@ -191,11 +191,11 @@ p.toml:3:13: [watermark] must be a table, found a whole number
 p.toml:4:1: unknown key "limit" in the file; did you mean "limits"?
 p.toml:5:1: rule must be a list of tables, found a table; write [[rule]]
 "#);
-    insta::assert_snapshot!(one("[[class]]\nname = \"x\"\n[[rule]]\naction = 3\nname = 4\nstorage_class = \"GLACIER\"\n"), @r#"
+    insta::assert_snapshot!(one("[[class]]\nname = \"x\"\n[[rule]]\naction = 3\nname = 4\nstorage_class = \"glacier\"\n"), @r#"
 p.toml:1:1: class (written [class.NAME]) must be a table, found a list
 p.toml:4:10: expected a text in quotes, found a whole number
 p.toml:5:8: expected a text in quotes, found a whole number
-p.toml:6:17: bad storage class "GLACIER": its objects cannot be read back at once, so a recall would fail; write STANDARD, STANDARD_IA, GLACIER_IR or the store's own
+p.toml:6:17: bad storage class "glacier": not spelled as stores do; write STANDARD, STANDARD_IA, GLACIER_IR or the store's own
 "#);
 }
 

@@ -11,6 +11,7 @@ mod recalls;
 mod sample;
 mod scan;
 mod scan_model;
+mod thaws;
 
 use super::*;
 use crate::ids::{ChunkId, FileIdent, NodeId, StoreId};

@@ -82,7 +82,8 @@ fn a_newer_db_is_refused_and_left_as_it_is() {
     drop(conn);
     for open in [StateDb::open, StateDb::open_read_only] {
         let error = open(&file).expect_err("newer");
-        assert!(matches!(error, Error::Newer { found: 99, known: 4, .. }), "{error}");
+        let known = migrations::known();
+        assert!(matches!(error, Error::Newer { found: 99, known: k, .. } if k == known), "{error}");
     }
 }
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::chunk::{ChunkSlot, Codec};
 use crate::ids::PackId;
-use crate::manifest::{PackEvidence, ProofMethod};
+use crate::manifest::{Content, PackEvidence, Piece, ProofMethod, SecondEvidence};
+use crate::units::Copies;
 
 fn chunk(number: u8) -> ChunkId {
     ChunkId([number; 32])
@@ -111,4 +112,70 @@ fn a_pack_is_recorded_only_where_it_was_intended() {
     assert!(matches!(error, Error::UnknownPack { pack: id } if id == pack(1)), "{error}");
     fixture.db.intend_pack(pack(1), "small", None, 1).expect("intend");
     assert!(fixture.db.intend_pack(pack(1), "small", None, 1).is_err(), "a name is used once");
+}
+
+fn second(number: u8, proven_ns: i64) -> SecondEvidence {
+    SecondEvidence::of_second(proof(number, proven_ns))
+}
+
+#[test]
+fn a_second_copy_is_kept_apart_from_the_first_and_preferred() {
+    let mut fixture = Fixture::new();
+    send(&mut fixture, 1, &[slot(1, 64)], 50);
+    send(&mut fixture, 2, &[slot(1, 64), slot(2, 164)], 40);
+    let db = &mut fixture.db;
+    assert!(db.record_second(&second(9, 1)).is_err(), "of an unknown pack");
+    db.record_second(&second(2, 60)).expect("record");
+    let place = db.find_chunks(&[chunk(1)]).expect("find").remove(0).expect("found");
+    assert_eq!((place.pack, place.evidence), (pack(2), Some(proof(2, 40))));
+    assert_eq!((place.second, place.second_seen_ns), (Some(second(2, 60)), 60));
+    db.set_second_seen(pack(2), 70).expect("seen");
+    assert_eq!(db.seconds().expect("read").len(), 1);
+    // What the first store lost can still be found in the second.
+    db.mark_pack(pack(2), PackStatus::Lost, 80).expect("lost");
+    assert_eq!(db.find_chunks(&[chunk(2)]).expect("find"), [None]);
+    let found = db.find_second_chunk(&chunk(2)).expect("find").expect("found");
+    assert_eq!(found, (pack(2), slot(2, 164)));
+    db.forget_pack(pack(2)).expect("forgotten");
+    assert_eq!(db.find_second_chunk(&chunk(2)).expect("find"), None);
+    assert!(db.seconds().expect("read").is_empty());
+}
+
+#[test]
+fn a_content_waits_again_when_any_second_copy_or_pack_is_no_more() {
+    let mut fixture = Fixture::new();
+    send(&mut fixture, 1, &[slot(1, 64)], 50);
+    send(&mut fixture, 2, &[slot(2, 64)], 50);
+    let content = Content::new([Piece { len: 300, chunk: Some(chunk(1)) }]).expect("sound");
+    let id = content.id();
+    fixture.db.want_twice(&[id]).expect("unknown contents are passed over");
+    assert_eq!(fixture.db.copies_wanted(id).expect("read"), Copies::One);
+    let insert = "INSERT INTO content (id, size_bytes, chunking, pieces) VALUES (?1, 300, '', x'')";
+    fixture.db.conn.execute(insert, [id.as_bytes()]).expect("a content");
+    fixture.db.want_twice(&[id, id]).expect("want");
+    assert_eq!(fixture.db.copies_wanted(id).expect("read"), Copies::Two);
+    let waiting = |db: &StateDb| db.waiting_contents(None, 10).expect("read") == [id];
+    assert!(waiting(&fixture.db));
+    assert!(fixture.db.waiting_contents(Some(id), 10).expect("read").is_empty());
+    let events: [fn(&mut StateDb); 4] = [
+        |db| db.forget_second(pack(2)).expect("forget"),
+        |db| db.mark_pack(pack(1), PackStatus::Damaged, 90).expect("damaged"),
+        |db| db.forget_pack(pack(1)).expect("gone"),
+        |db| db.forget_all_seconds().expect("another store"),
+    ];
+    for event in events {
+        for number in [1, 2] {
+            if fixture.db.pack(pack(number)).expect("read").is_none() {
+                send(&mut fixture, number, &[slot(number, 64)], 50);
+            }
+            fixture.db.prove_pack(pack(number), &proof(number, 55)).expect("proven");
+            fixture.db.record_second(&second(number, 60)).expect("record");
+        }
+        fixture.db.set_held(&[id], true).expect("held");
+        assert!(!waiting(&fixture.db));
+        event(&mut fixture.db);
+        assert!(waiting(&fixture.db));
+    }
+    fixture.db.drop_unwanted().expect("no file has it");
+    assert_eq!(fixture.db.copies_wanted(id).expect("read"), Copies::One);
 }

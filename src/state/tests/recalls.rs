@@ -166,6 +166,9 @@ fn a_file_is_looked_for_only_in_the_roots_of_its_file_system() {
     assert_eq!(state(&fixture, ident), (FileState::Stub, 40));
     assert_eq!(fixture.db.recent_recalls(1).expect("log")[0].root, None);
     let both = [elsewhere, fixture.root];
+    let found = fixture.db.managed_anywhere(&both, ident).expect("read").expect("managed");
+    assert_eq!((found.root, found.ident), (fixture.root, ident));
+    assert_eq!(fixture.db.managed_anywhere(&both[..1], ident).expect("read"), None);
     let known = RecallRow { roots: both.to_vec(), ..recall(&fixture, ident, 41) };
     record(&mut fixture, &[known]);
     assert_eq!(state(&fixture, ident), (FileState::Uploaded, 41));

@@ -23,8 +23,8 @@ mod tests;
 mod write;
 
 use super::{
-    DESCRIPTOR_KEY, Error, ErrorKind, Key, MAX_READ_BYTES, ObjectInfo, PROBE_PREFIX, Precaution,
-    Protections, PutOptions, PutReceipt, Result, Store, SweepStats,
+    Access, DESCRIPTOR_KEY, Error, ErrorKind, Key, MAX_READ_BYTES, ObjectInfo, PROBE_PREFIX,
+    Precaution, Protections, PutOptions, PutReceipt, Result, Store, SweepStats,
 };
 use crate::fault;
 use bytes::Bytes;
@@ -271,6 +271,7 @@ fn info_of(key: Key, stat: &Stat) -> ObjectInfo {
         etag: None,
         storage_class: None,
         sha256: None,
+        access: Access::Now,
     }
 }
 

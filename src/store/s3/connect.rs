@@ -6,7 +6,7 @@
 //! system's; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them (rustls-native-certs).
 
 use super::S3Store;
-use crate::store::{Error, ErrorKind, Result, StoreOptions};
+use crate::store::{Result, StoreOptions, sockets};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -32,16 +32,7 @@ fn behavior() -> BehaviorVersion {
 }
 
 pub(super) fn connect(bucket: &str, prefix: &str, options: &StoreOptions) -> Result<S3Store> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("hsm-s3")
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Error::new(ErrorKind::Other, "open", "", &options.url)
-                .with_detail("cannot start the threads of the S3 client")
-                .with_source(error)
-        })?;
+    let runtime = sockets::start("hsm-s3", &options.url)?;
     let config = configure(&runtime, options);
     let region = config.region().map_or(DEFAULT_REGION, Region::as_ref).to_owned();
     let server = options.endpoint.clone().unwrap_or_else(|| format!("AWS S3 in {region}"));
@@ -72,11 +63,20 @@ fn configure(runtime: &Runtime, options: &StoreOptions) -> aws_sdk_s3::Config {
         Some(key) => Builder::new()
             .behavior_version(behavior())
             .region(region.unwrap_or(fallback))
-            .credentials_provider(Credentials::new(&key.id, &key.secret, None, None, "given")),
+            .credentials_provider(Credentials::new(
+                &key.id,
+                &key.secret,
+                options.session_token.clone(),
+                None,
+                "given",
+            )),
         None => {
             let mut loader = aws_config::defaults(behavior());
             if let Some(region) = region {
                 loader = loader.region(region);
+            }
+            if let Some(profile) = &options.profile {
+                loader = loader.profile_name(profile);
             }
             let chain = runtime.block_on(loader.load());
             Builder::from(&chain).region(chain.region().cloned().unwrap_or(fallback))

@@ -119,7 +119,7 @@ fn kind_of(status: u16, code: &str) -> ErrorKind {
         | "InsufficientStorage"
         | "EntityTooLarge"
         | "XMinioAdminBucketQuotaExceeded" => ErrorKind::Full,
-        "NotImplemented" => ErrorKind::Unsupported,
+        "NotImplemented" | "GlacierExpeditedRetrievalNotAvailable" => ErrorKind::Unsupported,
         _ => kind_of_status(status),
     }
 }
@@ -149,7 +149,7 @@ fn hint(status: u16, code: &str) -> Option<&'static str> {
         }
         (_, "SignatureDoesNotMatch" | "InvalidAccessKeyId") => "the credentials are wrong",
         (_, "ExpiredToken" | "TokenRefreshRequired") => "the credentials have expired",
-        (_, "InvalidObjectState") => "ask the store to restore it first",
+        (_, "GlacierExpeditedRetrievalNotAvailable") => "ask for the tier Standard or Bulk",
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@
 //! a body is transient: it says nothing about the object. Each piece of a body is
 //! told to the thread's errand, so that a slow server is not taken for a dead one.
 
+use super::thaw::access_of;
 use super::{S3Store, bare_etag, nanos_of};
 use crate::errand::Errand;
 use crate::store::{Error, ErrorKind, Key, MAX_READ_BYTES, ObjectInfo, Result, Sha256Sum};
@@ -112,6 +113,7 @@ impl S3Store {
             etag: bare_etag(answer.e_tag()),
             storage_class: answer.storage_class().map(|class| class.as_str().to_owned()),
             sha256: answer.checksum_sha256().and_then(Sha256Sum::parse),
+            access: access_of(&answer),
         })
     }
 

@@ -6,7 +6,8 @@
 //! live object be taken for a lost one.
 
 use super::{S3Store, bare_etag, nanos_of};
-use crate::store::{Error, ErrorKind, Key, ObjectInfo, Result};
+use crate::classes;
+use crate::store::{Access, Error, ErrorKind, Key, ObjectInfo, Result};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::Object;
 use std::sync::atomic::Ordering;
@@ -80,6 +81,7 @@ impl S3Store {
     fn info_of(&self, full: &str, object: &Object) -> Option<ObjectInfo> {
         let key = Key::new(full.strip_prefix(&self.prefix)?).ok()?;
         let class = object.storage_class().map(|class| class.as_str().to_owned());
+        let archived = class.as_deref().is_some_and(classes::is_archive);
         Some(ObjectInfo {
             key,
             size_bytes: u64::try_from(object.size()?).ok()?,
@@ -87,6 +89,7 @@ impl S3Store {
             etag: bare_etag(object.e_tag()),
             storage_class: class.filter(|class| class != "STANDARD"),
             sha256: None,
+            access: if archived { Access::Archived } else { Access::Now },
         })
     }
 }

@@ -6,10 +6,6 @@
 //! one server stores as content), headers that only some understand are left
 //! out where they say nothing, and nothing a server merely claims is relied on.
 //!
-//! A server may take a request and never answer. Who reads from one waits only as
-//! long as somebody wants it: reads end when the stop of the thread's [`Errand`]
-//! is requested, writes do not.
-//!
 //! The SDK's retries are off: [`Retrying`](super::Retrying) does that for every
 //! backend alike.
 
@@ -22,25 +18,23 @@ mod put;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod thaw;
 mod trial;
 
 use super::{
     Checksums, Error, ErrorKind, Key, ObjectInfo, Precaution, Protections, PutOptions, PutReceipt,
-    Result, Store, StoreOptions, SweepStats,
+    Result, Store, StoreOptions, SweepStats, Thawing, sockets,
 };
-use crate::errand::Errand;
+use crate::classes::{self, Thaw};
 use crate::fault;
+use crate::manifest::keys;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use std::ops::Range;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-
-/// Between two looks whether an answer is still wanted.
-const STOP_LOOKS: Duration = Duration::from_millis(50);
 
 /// A bucket, or the part of it below a prefix, as a store.
 #[derive(Debug)]
@@ -82,32 +76,27 @@ impl S3Store {
         Error::new(kind, operation, subject, self.location())
     }
 
-    fn class_of(&self, options: &PutOptions) -> Option<StorageClass> {
+    /// The default is for packs; everything else must be readable at once, so an
+    /// archive is no default for it.
+    fn class_of(&self, key: &Key, options: &PutOptions) -> Option<StorageClass> {
+        let is_pack = || keys::parse_pack_key(key.as_str()).is_some();
+        let fits = |class: &&StorageClass| !classes::is_archive(class.as_str()) || is_pack();
         match options.storage_class.as_deref() {
-            None => self.storage_class.clone(),
+            None => self.storage_class.as_ref().filter(fits).cloned(),
             Some("STANDARD") => None,
             Some(class) => Some(StorageClass::from(class)),
         }
     }
 
-    /// Blocks on a request that changes nothing, unless the thread's errand is to
-    /// stop: then the request is dropped, and its connection with it. The future
-    /// is polled on the calling thread, so it finds the errand there as well.
+    /// Blocks on a request that changes nothing, as long as somebody wants it.
     fn wait_for<T>(
         &self,
         operation: &'static str,
         subject: &str,
         request: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.runtime.block_on(async {
-            let mut request = pin!(request);
-            while !Errand::stop_requested() {
-                if let Ok(answer) = tokio::time::timeout(STOP_LOOKS, request.as_mut()).await {
-                    return answer;
-                }
-            }
-            Err(self.error(ErrorKind::Stopped, operation, subject))
-        })
+        sockets::while_wanted(&self.runtime, request)
+            .unwrap_or_else(|| Err(self.error(ErrorKind::Stopped, operation, subject)))
     }
 
     /// Fails with [`ErrorKind::AlreadyExists`] if the object is there.
@@ -134,7 +123,7 @@ impl Store for S3Store {
         fault::effect("store.put").map_err(|error| {
             self.error(ErrorKind::Other, "put", key.as_str()).with_source(error)
         })?;
-        let class = self.class_of(options);
+        let class = self.class_of(key, options);
         let condition = options.create_new && self.sends_condition.load(Ordering::Relaxed);
         match self.put_object(key, &body, class.clone(), condition) {
             Err(error) if condition && error.kind() == ErrorKind::Unsupported => {
@@ -196,6 +185,18 @@ impl Store for S3Store {
 
     fn honours(&self, precaution: Precaution, scratch: &Key) -> Result<bool> {
         self.try_out(precaution, scratch)
+    }
+
+    fn pack_class(&self, wanted: Option<&str>) -> Option<String> {
+        let default = || self.storage_class.as_ref().map(StorageClass::as_str);
+        wanted.or_else(default).map(str::to_owned)
+    }
+
+    fn thaw(&self, key: &Key, order: Thaw) -> Result<Thawing> {
+        fault::effect("store.thaw").map_err(|error| {
+            self.error(ErrorKind::Other, "thaw", key.as_str()).with_source(error)
+        })?;
+        self.wait_for("thaw", key.as_str(), self.thaw_object(key, order))
     }
 }
 

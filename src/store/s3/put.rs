@@ -8,6 +8,7 @@
 
 use super::connect::timeouts;
 use super::{S3Store, bare_etag};
+use crate::classes;
 use crate::store::sums::sha256;
 use crate::store::{Checksums, ErrorKind, Key, PutReceipt, Result, Sha256Sum};
 use aws_sdk_s3::config::Builder as ConfigOverride;
@@ -42,7 +43,10 @@ impl S3Store {
         class: Option<StorageClass>,
         condition: bool,
     ) -> Result<PutReceipt> {
-        let part_bytes = part_size(body.len());
+        // Whatever is archived cannot be read back: its proof is the sum of the whole
+        // object, which one in parts may not have.
+        let whole = class.as_ref().is_some_and(|class| classes::is_archive(class.as_str()));
+        let part_bytes = if whole { body.len() } else { part_size(body.len()) };
         if part_bytes >= body.len() {
             let sum = sha256(body);
             return self.runtime.block_on(self.put_whole(key, body, sum, class, condition));

@@ -7,7 +7,7 @@
 //! moment of action, and leaves a file alone whose stamps are others by then,
 //! because nobody has judged that one.
 
-use super::{BATCH_FILES, NotStubbed, Refusal, StubStats, Stubbing};
+use super::{BATCH_FILES, NotStubbed, Refusal, StubStats, Stubbing, Target};
 use crate::ids::FileIdent;
 use crate::os::relpath::RelPath;
 use crate::os::stat::Stat;
@@ -17,6 +17,7 @@ use crate::site::Site;
 use crate::site::guard::{Failure, Stubbed, ToStub};
 use crate::state::{ManagedRow, RootId};
 use crate::tier::{Error, conditions};
+use crate::units::Copies;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -30,7 +31,7 @@ pub(super) fn run(
     while rows.peek().is_some() && !stubbing.is_over(site) {
         let mut files = vec![];
         for target in stubbing.gather(site, &mut rows, BATCH_FILES)? {
-            match judged(stubbing, &target.row) {
+            match judged(stubbing, &target) {
                 Ok(file) => files.push(file),
                 Err(error) => stubbing.refuse(&target.row, &error),
             }
@@ -46,7 +47,8 @@ pub(super) fn run(
 }
 
 /// The file as the policy has judged it just now.
-fn judged(stubbing: &Stubbing<'_>, row: &ManagedRow) -> Result<ToStub, NotStubbed> {
+fn judged(stubbing: &Stubbing<'_>, target: &Target) -> Result<ToStub, NotStubbed> {
+    let row = &target.row;
     let stat = match stubbing.root.stat(&row.path) {
         Ok(stat) => stat,
         Err(error) if is_gone(&error) => return Err(unchanged("it was deleted or renamed")),
@@ -54,7 +56,11 @@ fn judged(stubbing: &Stubbing<'_>, row: &ManagedRow) -> Result<ToStub, NotStubbe
     };
     require_recorded(&stat, row)?;
     conditions::mutable(&stat)?;
-    (stubbing.judge)(&row.path, &stat, row)?;
+    let wanted = (stubbing.judge)(&row.path, &stat, row)?;
+    let copy = target.copy.lock().expect("no holder panics");
+    if copy.as_ref().is_none_or(|copy| copy.copies() < wanted) {
+        return Err(Refusal::new(conditions::SECOND_COPY, "only one copy was looked for").into());
+    }
     let Stat { size_bytes, mtime_ns, ctime_ns, .. } = stat;
     Ok(ToStub { ident: row.ident, size_bytes, mtime_ns, ctime_ns })
 }
@@ -129,10 +135,11 @@ pub fn stub_requested(
 
 /// The file itself is compared with its row, so the row is what has to be as it
 /// was judged.
-fn as_judged(file: &ToStub, row: &ManagedRow) -> Result<(), Refusal> {
+fn as_judged(file: &ToStub, row: &ManagedRow) -> Result<Copies, Refusal> {
     let judged = (file.size_bytes, file.mtime_ns, file.ctime_ns);
     if judged == (row.size_bytes, row.mtime_ns, row.ctime_ns) {
-        return Ok(());
+        // What the policy wants of the content the run has written into the state DB.
+        return Ok(Copies::One);
     }
     Err(Refusal::new(conditions::UNCHANGED, "it is not as the policy judged it"))
 }

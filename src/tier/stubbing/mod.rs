@@ -22,15 +22,16 @@ use super::{Error, conditions, recover};
 use crate::chunk::Protection;
 use crate::config::OfflineBit;
 use crate::ids::{FileIdent, StoreId};
-use crate::manifest::{Content, VerifiedCopy};
+use crate::manifest::{Content, MissingProof, Proofs, VerifiedCopy};
 use crate::os::relpath::RelPath;
 use crate::os::stat::{Stat, statx_fd};
 use crate::os::tree::{RootDir, is_gone, is_leased};
 use crate::os::{blocks, owner_write, process};
 use crate::policy::FileState;
-use crate::site::{Custody, Secluded, Site};
+use crate::site::{Custody, Secluded, Second, Site};
 use crate::state::{ManagedRow, RootId};
 use crate::stub::{self, Armed, Expected, MarkerSpace};
+use crate::units::Copies;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Mutex;
@@ -55,8 +56,9 @@ pub struct StubStats {
     pub failed: u64,
 }
 
-/// Judges one file at the moment of action, from what is true now.
-pub type Judge<'a> = dyn Fn(&RelPath, &Stat, &ManagedRow) -> Result<(), Refusal> + Sync + 'a;
+/// Judges one file at the moment of action, from what is true now: in how many stores
+/// its copy must be proven.
+pub type Judge<'a> = dyn Fn(&RelPath, &Stat, &ManagedRow) -> Result<Copies, Refusal> + Sync + 'a;
 
 /// A named condition that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,6 +238,10 @@ impl<'a> Stubbing<'a> {
                     bytes += target.row.size_bytes;
                     batch.push(target);
                 }
+                // Its first copy is good: it waits for the second.
+                Err((row, refusal)) if refusal.condition == conditions::SECOND_COPY => {
+                    self.refuse(&row, &refusal.into());
+                }
                 Err((row, refusal)) => {
                     // The copy is gone or was never proven: the local bytes are
                     // the file, and the next upload makes a new copy.
@@ -351,23 +357,36 @@ fn target(
     let Some((content, _)) = site.state.content(content_id)? else {
         return Ok(Err((row, missing("its chunk list is not in the state DB"))));
     };
+    let copies = site.state.copies_wanted(content_id)?;
     let ids: Vec<_> = content.chunk_ids().collect();
     let places = site.state.find_lasting_chunks(&ids)?;
     let mut evidence = BTreeMap::new();
     for place in places.into_iter().flatten() {
         if !evidence.contains_key(&place.slot.id) && sightings.still_there(site, &place)? {
-            evidence.insert(place.slot.id, place.evidence);
+            let second = match copies {
+                Copies::One => None,
+                Copies::Two => sightings.second_still_there(site, &place)?,
+            };
+            evidence.insert(place.slot.id, place.evidence.map(|first| Proofs { first, second }));
         }
     }
     let found = |id: &_| evidence.get(id).copied().flatten();
-    Ok(match VerifiedCopy::assemble(&content, &found) {
+    Ok(match VerifiedCopy::assemble(&content, copies, &found) {
         Ok(copy) => Ok(Target {
             row,
             content,
             copy: Mutex::new(Some(copy)),
             left_ctime_ns: Mutex::new(None),
         }),
-        Err(error) => Err((row, missing(&error.to_string()))),
+        Err(error @ MissingProof::First { .. }) => Err((row, missing(&error.to_string()))),
+        Err(error @ MissingProof::Second { .. }) => {
+            site.state.set_held(&[content_id], false)?;
+            let why = match &site.second {
+                Some(Second { away: Some(why), .. }) => format!("{error}: {why}"),
+                _ => error.to_string(),
+            };
+            Err((row, Refusal::new(conditions::SECOND_COPY, why)))
+        }
     })
 }
 
@@ -402,7 +421,7 @@ impl<'a> Bench<'a> {
         let secluded = secluded
             .map_err(|_| Refusal::new(conditions::NOT_OPEN, "a program has it open or mapped"))?;
         stub::check_unchanged(secluded.file(), &expected).map_err(changed)?;
-        (self.judge)(&row.path, &stat, row)?;
+        let wanted = (self.judge)(&row.path, &stat, row)?;
         let file = secluded.file().try_clone().map_err(io("duplicate the descriptor"))?;
         let equal = conditions::content_equal(&file, &stat, &target.content, self.protection)
             .map_err(io("read the file"))?;
@@ -412,6 +431,11 @@ impl<'a> Bench<'a> {
         }
         let copy = target.copy.lock().expect("no holder panics").take();
         let copy = copy.expect("each target is armed once");
+        if copy.copies() < wanted {
+            return Err(
+                Refusal::new(conditions::SECOND_COPY, "only one copy was looked for").into()
+            );
+        }
         let tag = self.store_id.tag();
         let armed = stub::arm(file, self.space, &expected, copy, tag, self.offline)?;
         Ok(Marked { armed, secluded })

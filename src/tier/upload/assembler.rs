@@ -15,12 +15,14 @@ use super::sender::{SealedPack, Sent};
 use super::{PACK_BYTES, Shared, UploadStats};
 use crate::fault;
 use crate::ids::{ChunkId, FileIdent, PackId};
-use crate::manifest::{Content, Piece};
+use crate::manifest::{Content, Piece, SecondEvidence};
 use crate::os::relpath::RelPath;
-use crate::site::Site;
+use crate::site::{Site, second};
 use crate::state::{RootId, UploadIntent};
+use crate::store;
 use crate::tier::commit::Committer;
 use crate::tier::{Error, sightings::Sightings};
+use crate::units::Copies;
 use crossbeam_channel::{Receiver, Sender, select};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -157,7 +159,8 @@ impl Assembler<'_, '_> {
                 Ok(())
             }
             Part::Strays(chunks) => {
-                let shelf = Shelf { class: None, large: None };
+                let class = self.class_of(None);
+                let shelf = Shelf { class, copies: Copies::One, large: None };
                 chunks.into_iter().try_for_each(|chunk| self.chunk(&shelf, chunk).map(|_| ()))
             }
             Part::Whole(read) => self.whole(*read),
@@ -185,7 +188,9 @@ impl Assembler<'_, '_> {
 
     fn whole(&mut self, read: FileRead) -> Result<(), Error> {
         self.intend(&read.request, &read.stamp);
-        let shelf = Shelf { class: read.request.how.storage_class.clone(), large: None };
+        let how = &read.request.how;
+        let class = self.class_of(how.storage_class.as_ref());
+        let shelf = Shelf { class, copies: how.copies, large: None };
         let mut proven = true;
         for chunk in read.chunks {
             proven &= self.chunk(&shelf, chunk)?;
@@ -199,10 +204,10 @@ impl Assembler<'_, '_> {
         let large = self.large_mut(ticket);
         large.pieces.push(piece);
         let own_packs = large.file.stamp.stat.size_bytes >= PACK_BYTES as u64;
-        let shelf = Shelf {
-            class: large.file.request.how.storage_class.clone(),
-            large: own_packs.then_some(ticket),
-        };
+        let how = &large.file.request.how;
+        let (class, copies) = (how.storage_class.clone(), how.copies);
+        let class = self.class_of(class.as_ref());
+        let shelf = Shelf { class, copies, large: own_packs.then_some(ticket) };
         if !self.chunk(&shelf, chunk)? {
             self.large_mut(ticket).error.get_or_insert(FileError::SharedCopyLost);
         }
@@ -228,6 +233,12 @@ impl Assembler<'_, '_> {
         let content = Content { size_bytes: file.stamp.stat.size_bytes, pieces };
         let read = ReadFile { request: file.request.clone(), stamp: file.stamp.clone(), content };
         self.file_read(read, true)
+    }
+
+    /// By name also where it is the store's default: what was put in an archive is
+    /// told by the record of its pack.
+    fn class_of(&self, of_rule: Option<&String>) -> Option<String> {
+        self.shared.store.pack_class(of_rule.map(String::as_str))
     }
 
     /// Puts a chunk into its pack, or checks the copy that it relies on. False
@@ -319,6 +330,7 @@ impl Assembler<'_, '_> {
             Ok(evidence) => {
                 self.record(sent.id, sent.size_bytes, &sent.slots, &evidence)
                     .inspect_err(|_| self.pack_refused(ids.clone()))?;
+                self.record_second(sent.second)?;
                 self.landed(&ids);
                 self.stats.packs += 1;
                 self.stats.sent_bytes += sent.size_bytes;
@@ -341,6 +353,28 @@ impl Assembler<'_, '_> {
     ) -> Result<(), Error> {
         self.site.state.record_pack(id, size_bytes, slots, evidence)?;
         fault::point("upload.pack-recorded");
+        Ok(())
+    }
+
+    /// What is wrong with the second copy is no failure of the upload: the pack is
+    /// looked at again before anything that needs both is stubbed.
+    fn record_second(
+        &mut self,
+        second: Option<Result<SecondEvidence, store::Error>>,
+    ) -> Result<(), Error> {
+        match second {
+            None => {}
+            Some(Ok(evidence)) => {
+                self.site.state.record_second(&evidence)?;
+                fault::point("second.pack-recorded");
+            }
+            Some(Err(error)) if second::is_of_store(&error) => {
+                self.site.second_is_away(&error.to_string());
+            }
+            Some(Err(error)) => {
+                self.site.monitor.notice(&format!("no second copy yet: {error}"));
+            }
+        }
         Ok(())
     }
 

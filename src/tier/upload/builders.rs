@@ -3,18 +3,21 @@
 //! Small files share a pack in directory order (they live and are recalled
 //! together); a file of a whole pack or more gets packs of its own, so that a
 //! recall reads long runs and deleting the file frees whole packs. Storage
-//! classes never mix.
+//! classes never mix, nor do files that are to be in one store and in two.
 
 use super::sender::SealedPack;
 use super::{PACK_BUFFER_BYTES, PACK_BYTES, Shared};
 use crate::chunk::{Codec, PackBuilder, Protection};
 use crate::ids::{ChunkId, PackId, StoreId};
+use crate::units::Copies;
 use bytes::Bytes;
 
 /// What may share a pack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Shelf {
     pub class: Option<String>,
+    /// In how many stores the pack is to be.
+    pub copies: Copies,
     /// The large file that has this pack for itself.
     pub large: Option<u64>,
 }
@@ -87,5 +90,5 @@ impl<'a> Builders<'a> {
 fn seal(shelf: Shelf, builder: PackBuilder) -> SealedPack {
     let id = builder.id();
     let (bytes, slots) = builder.finish();
-    SealedPack { id, class: shelf.class, bytes: Bytes::from(bytes), slots }
+    SealedPack { id, class: shelf.class, copies: shelf.copies, bytes: Bytes::from(bytes), slots }
 }

@@ -12,6 +12,7 @@ use crate::os::xattrs;
 use crate::state::ChunkPlace;
 use crate::stub::{self, MarkerSpace, Placement};
 use crate::tier::describe::own_left_out;
+use crate::units::Copies;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct How {
     pub level: i32,
     /// Look for chunks that the store already has.
     pub dedup: bool,
+    /// In how many stores it is to be.
+    pub copies: Copies,
 }
 
 /// Why one file is not uploaded.

@@ -31,6 +31,7 @@ use super::Error;
 use crate::os::tree::RootDir;
 use crate::site::Site;
 use crate::state::{Heard, RootId};
+use crate::store::Store;
 use budget::Budget;
 use claims::Claims;
 use spare::Spare;
@@ -86,6 +87,7 @@ struct Shared<'a> {
     claims: Claims,
     chunk_buffers: Spare,
     pack_buffers: Spare,
+    store: &'a dyn Store,
     /// Set when going on is pointless (store gone, too many errors): the
     /// feeder stops, what is under way is finished.
     abandon: AtomicBool,
@@ -124,6 +126,7 @@ where
         claims: Claims::default(),
         chunk_buffers: Spare::new(site.workers.max(1) * 2),
         pack_buffers: Spare::new(1),
+        store: site.store,
         abandon: AtomicBool::new(false),
     };
     let shared = &shared;
@@ -134,6 +137,7 @@ where
     let (packs_in, packs) = crossbeam_channel::bounded(1);
     let (sent_in, sent) = crossbeam_channel::unbounded();
     let (store, capabilities, clock) = (site.store, site.capabilities, site.clock);
+    let second = site.second_here().cloned();
     let (protection, stop) = (site.protection, site.stop.clone());
     let state_path = site.state_path.clone();
     thread::scope(|scope| {
@@ -145,7 +149,10 @@ where
         }
         for _ in 0..senders {
             let (packs, sent, capabilities) = (packs.clone(), sent_in.clone(), &capabilities);
-            scope.spawn(move || sender::send(shared, store, capabilities, clock, &packs, &sent));
+            let second = second.clone();
+            scope.spawn(move || {
+                sender::send(shared, store, capabilities, second, clock, &packs, &sent);
+            });
         }
         let _end = EndFeeder(shared);
         // The assembler must see the channels close when the threads end.

@@ -2,15 +2,17 @@
 //!
 //! Several senders run at once so that a slow store is kept busy. A pack that
 //! was put but could not be proven is not a copy: it is reported as failed and
-//! nothing will refer to it.
+//! nothing will refer to it. Where two copies are wanted the second store gets it
+//! next; whatever becomes of that, the first copy counts.
 
 use super::Shared;
 use crate::chunk::ChunkSlot;
 use crate::clock::Clock;
 use crate::ids::PackId;
-use crate::manifest::PackEvidence;
-use crate::site::put_and_prove;
+use crate::manifest::{PackEvidence, SecondEvidence};
+use crate::site::{Second, put_and_prove, second};
 use crate::store::{self, Capabilities, Store};
+use crate::units::Copies;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 
@@ -18,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender};
 pub(super) struct SealedPack {
     pub id: PackId,
     pub class: Option<String>,
+    pub copies: Copies,
     pub bytes: Bytes,
     pub slots: Vec<ChunkSlot>,
 }
@@ -28,12 +31,15 @@ pub(super) struct Sent {
     pub size_bytes: u64,
     pub slots: Vec<ChunkSlot>,
     pub result: Result<PackEvidence, store::Error>,
+    /// Of the second store, where it was to be there too and the first has it.
+    pub second: Option<Result<SecondEvidence, store::Error>>,
 }
 
 pub(super) fn send(
     shared: &Shared<'_>,
     store: &dyn Store,
     capabilities: &Capabilities,
+    mut second: Option<Second<'_>>,
     clock: Clock,
     packs: &Receiver<SealedPack>,
     sent: &Sender<Sent>,
@@ -42,11 +48,19 @@ pub(super) fn send(
         let size_bytes = pack.bytes.len() as u64;
         let SealedPack { id, class, bytes, .. } = &pack;
         let result = put_and_prove(store, capabilities, clock, *id, class.clone(), bytes);
+        let wanted = second.as_ref().filter(|_| pack.copies == Copies::Two && result.is_ok());
+        let copied = wanted.map(|second| second.put(clock, *id, bytes));
+        if let Some(Err(error)) = &copied
+            && second::is_of_store(error)
+        {
+            // The packs behind this one need not find out for themselves.
+            second = None;
+        }
         // Unless the store still holds on to it.
         if let Ok(buffer) = pack.bytes.try_into_mut() {
             shared.pack_buffers.give_back(buffer.into());
         }
-        let report = Sent { id: pack.id, size_bytes, slots: pack.slots, result };
+        let report = Sent { id: pack.id, size_bytes, slots: pack.slots, result, second: copied };
         if sent.send(report).is_err() {
             return;
         }

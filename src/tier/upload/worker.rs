@@ -6,12 +6,13 @@
 
 use super::feeder::extents_of;
 use super::files::{
-    ChunkBytes, Done, FileError, FileRead, LargeFile, Part, ReadChunk, Request, Stamp, Ticket,
+    ChunkBytes, Done, FileError, FileRead, How, LargeFile, Part, ReadChunk, Request, Stamp, Ticket,
 };
 use super::{EndFeeder, Shared};
 use crate::chunk::{Codec, Encoder, Protection, fixed_cuts};
+use crate::classes;
 use crate::manifest::Piece;
-use crate::state::StateDb;
+use crate::state::{ChunkPlace, StateDb};
 use crossbeam_channel::{Receiver, Sender};
 use std::fs::File;
 use std::ops::Range;
@@ -59,6 +60,15 @@ pub(super) fn work(
     }
 }
 
+/// Which copies of its chunks a file may rely on.
+#[derive(Clone, Copy)]
+struct Seeks {
+    dedup: bool,
+    /// The file goes into an archive, so its chunks may be in one; those of any other
+    /// must be readable at once.
+    archived: bool,
+}
+
 struct Worker<'a> {
     shared: &'a Shared<'a>,
     protection: &'a Protection,
@@ -85,7 +95,8 @@ impl<'a> Worker<'a> {
             Job::Read(ticket, large, range) => vec![self.read_range(ticket, &large, range)],
             Job::Encode(ticket, large, mut data) => {
                 self.use_level(large.request.how.level);
-                vec![part_of(ticket, &large, self.chunk(&mut data, large.request.how.dedup))]
+                let seeks = self.seeks(&large.request.how);
+                vec![part_of(ticket, &large, self.chunk(&mut data, seeks))]
             }
         }
     }
@@ -114,6 +125,7 @@ impl<'a> Worker<'a> {
         let stamp = Stamp::take(&file, &request)?;
         crate::fault::point("upload.file-stamped");
         let extents = extents_of(&file, &stamp)?;
+        let seeks = self.seeks(&request.how);
         let mut pieces = vec![];
         let mut at = 0;
         for range in extents.iter().flat_map(|e| fixed_cuts(e.clone(), SMALL_CHUNK_BYTES)) {
@@ -121,7 +133,7 @@ impl<'a> Worker<'a> {
                 pieces.push(Piece { len: range.start - at, chunk: None });
             }
             at = range.end;
-            let chunk = self.read_chunk(&file, range.clone(), request.how.dedup)?;
+            let chunk = self.read_chunk(&file, range.clone(), seeks)?;
             pieces.push(Piece { len: range.end - range.start, chunk: Some(chunk.id) });
             chunks.push(chunk);
         }
@@ -134,7 +146,8 @@ impl<'a> Worker<'a> {
 
     fn read_range(&mut self, ticket: Ticket, large: &LargeFile, range: Range<u64>) -> Part {
         self.use_level(large.request.how.level);
-        let chunk = self.read_chunk(&large.file, range, large.request.how.dedup);
+        let seeks = self.seeks(&large.request.how);
+        let chunk = self.read_chunk(&large.file, range, seeks);
         crate::fault::point("upload.range-read");
         part_of(ticket, large, chunk)
     }
@@ -143,13 +156,13 @@ impl<'a> Worker<'a> {
         &mut self,
         file: &File,
         range: Range<u64>,
-        dedup: bool,
+        seeks: Seeks,
     ) -> Result<ReadChunk, FileError> {
         let len = usize::try_from(range.end - range.start).expect("a chunk fits in memory");
         let mut plain = std::mem::take(&mut self.plain);
         plain.resize(len, 0);
         let chunk = match file.read_exact_at(&mut plain, range.start) {
-            Ok(()) => self.chunk(&mut plain, dedup),
+            Ok(()) => self.chunk(&mut plain, seeks),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Err(FileError::Changed("it became shorter"))
             }
@@ -162,18 +175,19 @@ impl<'a> Worker<'a> {
     /// Hash, then ask whether the bytes are known before paying for compression.
     /// What does not shrink travels in `plain`'s own buffer; `plain` is then
     /// another one.
-    fn chunk(&mut self, plain: &mut Vec<u8>, dedup: bool) -> Result<ReadChunk, FileError> {
+    fn chunk(&mut self, plain: &mut Vec<u8>, seeks: Seeks) -> Result<ReadChunk, FileError> {
         let id = self.protection.chunk_id(plain);
         let plain_len = u32::try_from(plain.len()).expect("a chunk is far below 4 GiB");
         // Claimed in any case: others must know that it is not recorded yet.
-        if !self.shared.claims.claim(id) && dedup {
+        if !self.shared.claims.claim(id, seeks.archived) && seeks.dedup {
             return Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::Claimed });
         }
         // An unreadable index only costs a second copy; the assembler's own
         // connection reports the broken DB.
         let known =
             || self.state.find_lasting_chunks(&[id]).ok().and_then(|mut places| places.pop()?);
-        if let Some(place) = dedup.then(known).flatten() {
+        let fits = |place: &ChunkPlace| seeks.archived || !place.is_archived();
+        if let Some(place) = seeks.dedup.then(known).flatten().filter(fits) {
             self.shared.claims.release([&id]);
             return Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::Stored(Box::new(place)) });
         }
@@ -186,6 +200,11 @@ impl<'a> Worker<'a> {
             std::mem::swap(plain, &mut stored);
         }
         Ok(ReadChunk { id, plain_len, bytes: ChunkBytes::New { codec, stored } })
+    }
+
+    fn seeks(&self, how: &How) -> Seeks {
+        let class = self.shared.store.pack_class(how.storage_class.as_deref());
+        Seeks { dedup: how.dedup, archived: class.as_deref().is_some_and(classes::is_archive) }
     }
 
     fn use_level(&mut self, level: i32) {

@@ -117,6 +117,9 @@ pub fn run(context: &Context, args: &DoctorArgs) -> Result<Outcome, Error> {
         }
         let findings = store::check(context, &config, state.as_ref());
         tell(&config.store.url, findings)?;
+        if let Some((url, findings)) = store::check_second(context, &config, state.as_ref()) {
+            tell(&url, findings)?;
+        }
     }
     let surroundings = match context.config() {
         Ok(config) => Around::configured(context, &config),
@@ -139,6 +142,7 @@ struct Around {
     state_dir: PathBuf,
     run_dir: PathBuf,
     store_dir: Option<PathBuf>,
+    second_dir: Option<PathBuf>,
     /// The policy accepts stubs without a guard.
     unguarded: bool,
     guard: Guard,
@@ -153,6 +157,7 @@ impl Around {
             state_dir: config.state_dir.clone(),
             run_dir: config.guard.run_dir.clone(),
             store_dir: Surroundings::of(config).store_dir.map(Path::to_owned),
+            second_dir: Surroundings::of(config).second_dir.map(Path::to_owned),
             unguarded: policy.is_ok_and(|policy| policy.unguarded()),
             guard: Guard::ask(context, config),
             seed: context.now_ns().cast_unsigned(),
@@ -164,7 +169,15 @@ impl Around {
         let run_dir = GuardSection::of_state_dir(&state_dir).run_dir;
         let seed = context.now_ns().cast_unsigned();
         let guard = Guard::Absent;
-        Self { state_dir, run_dir, store_dir: None, unguarded: false, guard, seed }
+        Self {
+            state_dir,
+            run_dir,
+            store_dir: None,
+            second_dir: None,
+            unguarded: false,
+            guard,
+            seed,
+        }
     }
 
     /// Everything about one directory, and what follows for the promises;
@@ -177,6 +190,7 @@ impl Around {
             state_dir: &self.state_dir,
             run_dir: &self.run_dir,
             store_dir: self.store_dir.as_deref(),
+            second_dir: self.second_dir.as_deref(),
         };
         let mut watched = watched::check(path, checked.mount.as_ref(), around, &self.guard);
         findings.append(&mut watched.findings);

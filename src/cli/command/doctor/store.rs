@@ -4,10 +4,13 @@
 use super::{Finding, bad, good, note, warning};
 use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
-use crate::cli::{key_file, opened, report};
+use crate::cli::{key_file, opened, report, second};
 use crate::config::Config;
 use crate::state::StateDb;
 use crate::store::{self, Capabilities, Protections, Store};
+
+/// Stores of which some keep versions and lock objects.
+const BUCKETS: [&str; 4] = ["s3://", "swift://", "azblob://", "gcs://"];
 
 pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec<Finding> {
     let store = match context.store(config, state) {
@@ -23,13 +26,34 @@ pub fn check(context: &Context, config: &Config, state: Option<&StateDb>) -> Vec
         Err(error) => findings.push(bad("probe", report::one_line(&error.into()))),
     }
     // A directory has neither, and needs not be told so.
-    if config.store.url.starts_with("s3://") {
+    if BUCKETS.iter().any(|scheme| config.store.url.starts_with(scheme)) {
         match store.protections() {
             Ok(found) => findings.extend(protections(found)),
             Err(error) => findings.push(bad("versioning", report::one_line(&error.into()))),
         }
     }
     findings
+}
+
+/// The same of the second store, where one is configured.
+pub fn check_second(
+    context: &Context,
+    config: &Config,
+    state: Option<&StateDb>,
+) -> Option<(String, Vec<Finding>)> {
+    let (section, state) = (config.second_store.as_ref()?, state?);
+    let opened = match second::open(config, state, &context.stop) {
+        Ok(opened) => opened?.open,
+        Err(error) => {
+            return Some((section.url.clone(), vec![bad("second", report::one_line(&error))]));
+        }
+    };
+    let finding = match (&opened.away, store::probe(&*opened.store, context.now_ns())) {
+        (Some(why), _) => bad("second", format!("{why}; nothing with copies = 2 becomes a stub")),
+        (None, Err(error)) => bad("second", report::one_line(&error.into())),
+        (None, Ok(found)) => good("second", proof(found)),
+    };
+    Some((section.url.clone(), vec![finding]))
 }
 
 fn descriptor(
@@ -70,7 +94,10 @@ fn capabilities(found: Capabilities, state: Option<&StateDb>) -> Vec<Finding> {
             .push(warning("listing", "a listing lags behind; hsm verify may need a second run"));
     }
     if !found.conditional_create {
-        findings.push(note("create-new", "not honoured; hsm never uses a name twice anyway"));
+        findings.push(note(
+            "create-new",
+            "not honoured; hsm never uses a name twice, and hsm gc asks for only_here",
+        ));
     }
     let before = state.and_then(|state| context::capabilities(state).ok().flatten());
     if before.is_some_and(|before| before != found) {
@@ -91,14 +118,14 @@ fn protections(found: Protections) -> [Finding; 2] {
             "versioning",
             "off: a deleted object is gone; turn it on, with a lifecycle rule for old versions",
         ),
-        None => note("versioning", "unknown: the bucket does not say whether it keeps versions"),
+        None => note("versioning", "unknown: the store does not say whether it keeps versions"),
     };
     let object_lock = match found.object_lock {
         Some(true) => good("object-lock", "on: sealed snapshots are locked until their date"),
         Some(false) => {
             note("object-lock", "off: sealed snapshots are kept by hsm, not by the store")
         }
-        None => note("object-lock", "unknown: the bucket does not say whether it can lock objects"),
+        None => note("object-lock", "unknown: the store does not say whether it can lock objects"),
     };
     [versioning, object_lock]
 }
@@ -108,7 +135,7 @@ fn proof(found: Capabilities) -> &'static str {
     if found.refuses_wrong_checksum && found.returns_checksum {
         "the store checks SHA-256 sums itself; copies are proven by its answer"
     } else if found.etag_is_md5 {
-        "copies are proven by the store's MD5, larger ones by reading back"
+        "copies are proven by the store's MD5, those sent in parts by reading back"
     } else {
         "copies are proven by reading every one of them back"
     }

@@ -4,6 +4,7 @@
 
 use super::InitArgs;
 use super::paths::{self, Own};
+use super::second::PlannedSecond;
 use crate::cli::context::{self, Context};
 use crate::cli::error::Error;
 use crate::cli::locate;
@@ -19,6 +20,7 @@ pub struct Plan {
     /// The configuration that is there already.
     pub written: Option<Config>,
     pub store: StoreSection,
+    pub second: Option<PlannedSecond>,
     pub state_dir: PathBuf,
     pub policy_dir: PathBuf,
     /// Where the key is or will be; `None` for a store without encryption.
@@ -47,11 +49,13 @@ pub fn plan(context: &Context, args: &InitArgs) -> Result<Plan, Error> {
     let key_file = key_file(args, written.as_ref(), &paths.config_file)?;
     let make_key = args.encrypt && key_file.as_ref().is_some_and(|key| !key.exists());
     let policy_dir = written.as_ref().map_or(paths.policy_dir, |config| config.policy_dir.clone());
+    let second = super::second::plan(args, written.as_ref())?;
     let mut plan = Plan {
         config_file: std::path::absolute(&paths.config_file)
             .map_err(Error::io("make absolute", &paths.config_file))?,
         written,
         store,
+        second,
         state_dir,
         policy_dir,
         key_file,
@@ -60,6 +64,9 @@ pub fn plan(context: &Context, args: &InitArgs) -> Result<Plan, Error> {
         known_roots: Vec::new(),
     };
     add_roots(&mut plan, &args.roots)?;
+    if plan.second.is_some() {
+        super::config_file::check(&plan)?;
+    }
     Ok(plan)
 }
 
@@ -98,6 +105,7 @@ fn store_section(
         bandwidth: None,
         concurrency: None,
         dedup_across_nodes: true,
+        profile: None,
     })
 }
 
@@ -177,6 +185,10 @@ fn own_places(plan: &Plan) -> Result<Vec<Own>, Error> {
     let mut own = vec![Own { what: "state directory", path: plan.state_dir.clone() }];
     if let Some(dir) = paths::store_dir(&plan.store.url) {
         own.push(Own { what: "store", path: locate::resolve(dir)? });
+    }
+    let second = plan.second.as_ref().and_then(|s| paths::store_dir(&s.section.url));
+    if let Some(dir) = second {
+        own.push(Own { what: "second store", path: locate::resolve(dir)? });
     }
     if let Some(key) = &plan.key_file {
         own.push(Own { what: "key file", path: key.clone() });

@@ -13,6 +13,21 @@ use std::path::Path;
 
 /// Makes the file name every root of the plan.
 pub fn settle(plan: &Plan) -> Result<(), Error> {
+    let (old, text) = texts(plan)?;
+    if old.as_ref() == Some(&text) {
+        return Ok(());
+    }
+    let path = &plan.config_file;
+    replace(path, &text).map_err(Error::io("write", path))
+}
+
+/// Refuses a plan of which no sound configuration comes, before anything is made.
+pub fn check(plan: &Plan) -> Result<(), Error> {
+    texts(plan).map(drop)
+}
+
+/// The configuration as it is and as it is to be.
+fn texts(plan: &Plan) -> Result<(Option<String>, String), Error> {
     let path = &plan.config_file;
     let name = path.to_string_lossy();
     let new = plan.new_roots.iter().map(|root| root.path.as_path());
@@ -30,11 +45,16 @@ pub fn settle(plan: &Plan) -> Result<(), Error> {
             .try_fold(old.clone(), |text, root| config::add_root(&name, &text, root))
             .map_err(Error::Config)?,
     };
+    let text = match plan.second.as_ref().filter(|second| second.is_new) {
+        // A table of its own: it may follow whatever ends the file.
+        Some(second) => {
+            let url = toml::Value::String(second.section.url.clone());
+            format!("{}\n\n[second_store]\nurl = {url}\n", text.trim_end())
+        }
+        None => text,
+    };
     Config::parse(&name, &text).map_err(Error::Config)?;
-    if old.as_ref() == Some(&text) {
-        return Ok(());
-    }
-    replace(path, &text).map_err(Error::io("write", path))
+    Ok((old, text))
 }
 
 fn fresh(plan: &Plan, roots: &[String]) -> Result<String, Error> {

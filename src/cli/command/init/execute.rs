@@ -2,7 +2,7 @@
 //! harmless when it is found done already.
 
 use super::checks::Plan;
-use super::config_file;
+use super::{config_file, second};
 use crate::chunk::{Chunking, MasterKey};
 use crate::cli::context::{self, CAPABILITIES_SETTING, Context};
 use crate::cli::error::Error;
@@ -23,6 +23,8 @@ pub struct Done {
     pub node_id: NodeId,
     pub made_store: bool,
     pub made_key: bool,
+    /// `None` where there is no second store.
+    pub made_second: Option<bool>,
 }
 
 /// Keeps a second `init` of this state directory out; take it before the plan
@@ -47,6 +49,7 @@ pub fn execute(context: &Context, plan: &Plan) -> Result<Done, Error> {
     let mut state = settle_state(context, plan, settled.descriptor.store_id)?;
     let text = serde_json::to_string(&capabilities).expect("flags make JSON");
     state.set_setting(CAPABILITIES_SETTING, &text)?;
+    let made_second = second::settle(context, plan, &settled.descriptor, &mut state)?;
     for root in &plan.new_roots {
         state.add_root(&root.path, &root.identity, context.now_ns())?;
     }
@@ -57,6 +60,7 @@ pub fn execute(context: &Context, plan: &Plan) -> Result<Done, Error> {
         node_id: state.node_id(),
         made_store: settled.made_store,
         made_key: settled.made_key,
+        made_second,
     })
 }
 
@@ -109,6 +113,12 @@ fn settle_descriptor(
 
 fn join(plan: &Plan, bytes: &[u8]) -> Result<Settled, Error> {
     let descriptor = StoreDescriptor::parse(bytes)?;
+    if descriptor.copy.is_some() {
+        return Err(Error::refused(
+            format!("{} is a second store of another one", plan.store.url),
+            "the first store, or an empty place",
+        ));
+    }
     let master = match &plan.key_file {
         Some(_) if plan.make_key => None,
         Some(path) => Some(key_file::read(path)?),

@@ -10,6 +10,7 @@ mod checks;
 mod config_file;
 mod execute;
 mod paths;
+mod second;
 
 use super::Outcome;
 use crate::cli::args::DryRun;
@@ -25,7 +26,9 @@ const EXAMPLES: &str = "\
 Examples:
   hsm init --store s3://bucket/server1 /srv/media /srv/projects
   hsm init --store file:///mnt/nas/hsm --encrypt /srv/media
-  hsm init /srv/another    # one more root for the same store";
+  hsm init --store swift://cold/server1 --endpoint https://keystone:5000/v3 /srv/media
+  hsm init /srv/another    # one more root for the same store
+  hsm init --second-store file:///mnt/other/hsm    # for rules with copies = 2";
 
 /// Set up a store and the trees to manage
 ///
@@ -39,15 +42,30 @@ Examples:
 #[command(after_long_help = EXAMPLES)]
 pub struct InitArgs {
     /// Directories to manage
-    #[arg(value_name = "ROOT", required = true)]
+    #[arg(value_name = "ROOT", required_unless_present = "second_store")]
     pub roots: Vec<PathBuf>,
 
-    /// Where copies go: file:///DIR or s3://BUCKET/PREFIX
+    /// Where copies go: file:///DIR, s3://BUCKET/PREFIX or swift://CONTAINER/PREFIX
+    ///
+    /// docs/STORES.md has the others, and where each one's credentials come from:
+    /// the environment or files, never this command line.
     ///
     /// Without it: a directory in the state directory, good for a first try
     /// only, because it frees no space on this server.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+
+    /// Where the second copies go that rules with copies = 2 ask for
+    ///
+    /// Makes it, or goes on with the one that is there, and writes it into the
+    /// configuration. What else there is to say of an S3 store stands there: put
+    /// [second_store] into it first. docs/SECOND-STORE.md has the rest.
+    #[arg(long, value_name = "URL")]
+    pub second_store: Option<String>,
+
+    /// The second store is empty because it was lost: begin it anew
+    #[arg(long, requires = "second_store")]
+    pub anew: bool,
 
     /// Encrypt everything in the store with a key file
     ///
@@ -60,11 +78,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 
-    /// Another S3 server than AWS
+    /// Another S3 server than AWS; for Swift, where to log in
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
 
-    /// The S3 region
+    /// The region of an S3 or Swift store
     #[arg(long)]
     pub region: Option<String>,
 
@@ -93,6 +111,10 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Outcome, Error> {
     let out = &context.out;
     let joined = if done.made_store { "made" } else { "joined" };
     out.remark(format!("store   {} ({joined}, {})", plan.store.url, done.store_id))?;
+    if let (Some(second), Some(made)) = (&plan.second, done.made_second) {
+        let joined = if made { "made" } else { "joined" };
+        out.remark(format!("second  {} ({joined})", second.section.url))?;
+    }
     for root in &plan.new_roots {
         out.remark(format!("root    {}", escaped_path(&root.path)))?;
         out.record(&json!({
@@ -126,6 +148,9 @@ fn show_plan(context: &Context, plan: &Plan) -> Result<(), Error> {
     let verb = if plan.written.is_some() { "keep" } else { "write" };
     out.line(format!("would {verb} the configuration {}", escaped_path(&plan.config_file)))?;
     out.line(format!("would use the store {}", plan.store.url))?;
+    if let Some(second) = &plan.second {
+        out.line(format!("would use the second store {}", second.section.url))?;
+    }
     if let Some(key) = plan.key_file.as_ref().filter(|_| plan.make_key) {
         out.line(format!("would make the key file {}", escaped_path(key)))?;
     }

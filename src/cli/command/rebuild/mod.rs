@@ -154,6 +154,7 @@ fn site<'a>(
         state,
         state_path: place.new_db().to_owned(),
         store,
+        second: None,
         capabilities,
         protection: &known.protection,
         store_id,

@@ -5,6 +5,7 @@ use super::forecast::{Forecast, Level, Reach};
 use super::recallers;
 use super::runs::{Run, Week};
 use super::survey::{RootSurvey, Survey};
+use super::thaws;
 use crate::cli::output::{escaped, escaped_path};
 use crate::os::space::FreeSpace;
 use crate::tier::standing::{self, Amount};
@@ -49,11 +50,20 @@ const LABEL: usize = 11;
 /// Everything. `bar` is the width of a drawing of each root's space, 0 for none.
 pub fn lines(survey: &Survey, bar: usize) -> Vec<Line> {
     let mut lines = vec![Line::plain(format!("store  {}", survey.store))];
+    if let Some((url, waiting)) = &survey.second {
+        lines.push(Line::plain(format!("second {url}")));
+        if waiting.files > 0 {
+            let (files, bytes) = (waiting.files, format_size(waiting.bytes));
+            let text = format!("  waiting     {files} files, {bytes}, for their second copy");
+            lines.push(Line::new(text, Tone::Warning));
+        }
+    }
     for root in &survey.roots {
         lines.push(Line::plain(""));
         lines.push(Line::new(escaped_path(&root.row.path), Tone::Title));
         Lines { to: &mut lines, at_ns: survey.at_ns }.root(root, bar);
     }
+    lines.extend(thaws::lines(survey));
     lines.extend(recallers::lines(survey));
     if !survey.runs.is_empty() {
         lines.extend([Line::plain(""), Line::new("latest runs", Tone::Title)]);

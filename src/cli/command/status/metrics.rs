@@ -5,6 +5,7 @@
 
 use super::forecast::Reach;
 use super::survey::{RootSurvey, Survey};
+use super::thaws::Thaws;
 use crate::cli::error::Error;
 use crate::cli::output::escaped_path;
 use crate::cli::whole_file::beside;
@@ -53,6 +54,13 @@ pub fn text(survey: &Survey) -> String {
     to.family(name, help, Kind::Gauge).sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let (name, help) = ("hsm_status_timestamp_seconds", "When this was written.");
     to.one(name, help, Kind::Gauge, seconds(survey.at_ns));
+    if let Some((_, waiting)) = &survey.second {
+        let (name, help) =
+            ("hsm_second_copy_waiting_files", "Files that wait for their second copy.");
+        to.one(name, help, Kind::Gauge, waiting.files as f64);
+        let help = "Bytes of the files that wait for their second copy.";
+        to.one("hsm_second_copy_waiting_bytes", help, Kind::Gauge, waiting.bytes as f64);
+    }
     let labelled: Vec<(String, &RootSurvey)> =
         survey.roots.iter().map(|root| (escaped_path(&root.row.path), root)).collect();
     let roots = Roots(&labelled);
@@ -62,8 +70,25 @@ pub fn text(survey: &Survey) -> String {
     forecasts(&mut to, roots);
     last_runs(&mut to, roots);
     weeks(&mut to, roots);
+    thawed(&mut to, survey);
     recalls(&mut to, survey);
     to.into_text()
+}
+
+fn thawed(to: &mut Exposition, survey: &Survey) {
+    let Thaws { pending, ready } = Thaws::of(survey);
+    let mut one = |name, help, value| to.one(name, help, Kind::Gauge, value);
+    let help = "Packs that an archive was asked for and has not brought.";
+    one("hsm_thaws_pending", help, pending.len() as f64);
+    let help = "Packs of which an archive has brought a copy.";
+    one("hsm_thaws_ready", help, ready.len() as f64);
+    one("hsm_thaws_waiting_files", "Stubs that wait for an archive.", survey.awaited_files as f64);
+    let help = "Bytes of the stubs that wait for an archive.";
+    one("hsm_thaws_waiting_bytes", help, survey.awaited_bytes as f64);
+    let name = "hsm_thaws_oldest_pending_timestamp_seconds";
+    let help = "Since when the pack is asked for that is on its way for the longest.";
+    let oldest = pending.first().map(|thaw| seconds(thaw.asked_ns));
+    to.family(name, help, Kind::Gauge).maybe(&[], oldest);
 }
 
 /// The roots, each with the text of its label.

@@ -10,6 +10,7 @@ mod recallers;
 mod records;
 mod runs;
 mod survey;
+mod thaws;
 mod view;
 mod watch;
 

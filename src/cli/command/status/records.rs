@@ -3,16 +3,26 @@
 use super::forecast::{Forecast, Reach};
 use super::recallers;
 use super::survey::{RootSurvey, Survey};
+use super::thaws;
 use crate::cli::error::Error;
 use crate::cli::output::{Name, Output};
 use crate::tier::standing::{Amount, Standing};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Roots, recallers, runs.
+/// Roots, thaws, recallers, runs.
 pub fn write(survey: &Survey, out: &Output) -> Result<(), Error> {
+    if let Some((url, waiting)) = &survey.second {
+        out.record(&json!({
+            "type": "second_store", "url": url, "waiting_files": waiting.files,
+            "waiting_bytes": waiting.bytes,
+        }))?;
+    }
     for root in &survey.roots {
         out.record(&of_root(root, survey.at_ns))?;
+    }
+    for thaw in thaws::records(survey) {
+        out.record(&thaw)?;
     }
     for recaller in recallers::top(survey) {
         out.record(&json!({

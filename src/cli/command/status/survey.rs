@@ -14,7 +14,7 @@ use crate::os::FsIdentity;
 use crate::os::RootDir;
 use crate::os::space::FreeSpace;
 use crate::policy::{PolicySet, Watermark};
-use crate::state::{Recaller, RootRow, StateDb};
+use crate::state::{Recaller, RootRow, StateDb, ThawRow, Waiting};
 use crate::tier::candidates::Entries;
 use crate::tier::plan::{Planner, Wish};
 use crate::tier::standing::{Standing, standing};
@@ -40,11 +40,17 @@ pub struct Sources {
 pub struct Survey {
     pub at_ns: i64,
     pub store: String,
+    /// The second store, where one is configured, and the files that wait for it.
+    pub second: Option<(String, Waiting)>,
     pub roots: Vec<RootSurvey>,
     /// In the last week, most bytes first.
     pub recallers: Vec<Recaller>,
     /// Newest first.
     pub runs: Vec<Run>,
+    /// What an archive was asked for, longest first, and what waits for it.
+    pub thaws: Vec<ThawRow>,
+    pub awaited_files: u64,
+    pub awaited_bytes: u64,
 }
 
 /// What there is to say about one root.
@@ -82,9 +88,17 @@ impl Survey {
             roots.push(root.look(row)?);
         }
         let runs = state.recent_runs(sources.runs)?;
+        let awaited = state.awaited_files()?;
         Ok(Self {
+            thaws: state.thaws()?,
+            awaited_files: awaited.len() as u64,
+            awaited_bytes: awaited.iter().map(|file| file.bytes).sum(),
             at_ns,
             store: sources.config.store.url.clone(),
+            second: match &sources.config.second_store {
+                Some(second) => Some((second.url.clone(), state.waiting_for_second()?)),
+                None => None,
+            },
             roots,
             recallers: state.top_recallers(at_ns.saturating_sub(WEEK_NS), RECALLERS)?,
             runs: runs.into_iter().map(Run::of).collect(),

@@ -75,8 +75,8 @@ impl View {
             let left = rows.len() - shown - self.top;
             frame.extend(rows.into_iter().skip(self.top).take(shown));
             let what = match (self.top, left) {
-                (_, 0) => "-- the end; k or up goes back".to_owned(),
-                (0, left) => format!("-- {left} more lines; j or down shows them"),
+                (_, 0) => "-- the end: k or up".to_owned(),
+                (0, left) => format!("-- {left} more lines: j or down"),
                 (_, left) => format!("-- {left} more lines"),
             };
             frame.extend(broken_at(&what, 0, columns).into_iter().next());
@@ -157,7 +157,7 @@ mod tests {
         let whole = view.frame(&head, &body(9), size(80, 11));
         assert_eq!((whole.len(), last(&whole)), (11, Some("line 8")));
         let cut = view.frame(&head, &body(9), size(80, 10));
-        assert_eq!((cut.len(), last(&cut)), (10, Some("-- 2 more lines; j or down shows them")));
+        assert_eq!((cut.len(), last(&cut)), (10, Some("-- 2 more lines: j or down")));
         assert!(view.moves(b'j', size(80, 10)));
         let moved = view.frame(&head, &body(9), size(80, 10));
         assert_eq!((moved[2].as_str(), last(&moved)), ("line 1", Some("-- 1 more lines")));
@@ -166,7 +166,7 @@ mod tests {
         assert!(view.moves(b'B', size(80, 10)));
         let end = view.frame(&head, &body(9), size(80, 10));
         assert_eq!(end[8], "line 8");
-        assert_eq!(last(&end), Some("-- the end; k or up goes back"));
+        assert_eq!(last(&end), Some("-- the end: k or up"));
         assert!(view.moves(b'G', size(80, 10)), "as far as there are lines");
         view.frame(&head, &body(9), size(80, 10));
         assert!(view.moves(b'g', size(80, 10)));
