@@ -10,6 +10,7 @@ use crate::cli::error::Error;
 use crate::cli::opened::chunking;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::monitor::Stop;
 use crate::os::FsIdentity;
 use crate::os::RootDir;
 use crate::os::space::FreeSpace;
@@ -33,6 +34,7 @@ pub struct Sources {
     pub clock: Clock,
     /// Latest runs to show.
     pub runs: usize,
+    pub stop: Stop,
 }
 
 /// How the server stands.
@@ -156,7 +158,9 @@ impl Surveyor<'_> {
         let (wish, chunking) = (Wish::default(), chunking(config));
         let planner = Planner::new(self.state, policy, row, root, wish, chunking, self.at_ns)?;
         let entries = Entries::open(&state_file(&config.state_dir), row.id, None)?;
-        Ok(standing(&planner, entries)?)
+        let stop = &self.sources.stop;
+        let found = standing(&planner, entries.take_while(|_| !stop.requested()))?;
+        if stop.requested() { Err(Error::Interrupted) } else { Ok(found) }
     }
 
     fn ahead(&self, row: &RootRow, space: &FreeSpace) -> Option<Forecast> {
