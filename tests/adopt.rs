@@ -139,6 +139,18 @@ fn a_dry_run_tells_and_changes_nothing() {
     assert_eq!(state.managed_at(root, &path("copy")).expect("read"), None);
 }
 
+/// Who forgets --recursive is told, and not that all is well.
+#[test]
+fn a_directory_is_no_copy() {
+    let sandbox = copied();
+    for name in ["", "dir"] {
+        std::fs::create_dir_all(sandbox.tree().join(name)).expect("a directory");
+        let ran = adopt(&sandbox, &[], name).exits(3).complains(&["a directory; hsm adopt -r"]);
+        assert_eq!(ran.summary()["resident_files"], 0);
+    }
+    assert!(matches!(placement(&sandbox, "copy"), Placement::Foreign(_)));
+}
+
 #[test]
 fn a_file_with_some_of_its_data_is_refused_and_a_whole_one_is_an_ordinary_file() {
     let sandbox = copied();

@@ -22,7 +22,7 @@ use crate::ids::ContentId;
 use crate::manifest::Content;
 use crate::os::lease::WriteLease;
 use crate::os::relpath::RelPath;
-use crate::os::stat::{Stat, statx_fd};
+use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::tree::RootDir;
 use crate::os::{blocks, file_ident};
 use crate::site::{Catalog, Site, catalog};
@@ -188,6 +188,9 @@ impl Adoption<'_, '_> {
     /// `None` for a file whose bytes are all there.
     fn look(&self) -> Result<Option<Orphan>, FileError> {
         let fd = self.root.open_path(self.path).map_err(FileError::Open)?;
+        if statx_fd(&fd).map_err(FileError::Open)?.kind == FileKind::Dir {
+            return Err(FileError::NotACopy("a directory; hsm adopt -r takes what is in it"));
+        }
         let marker = match stub::glance(&fd, self.space)? {
             Glance::Sure(Placement::Resident) => return Ok(None),
             Glance::Sure(Placement::Foreign(marker)) => marker,

@@ -12,6 +12,7 @@ use super::opened::{Catalog, chunking, with_site};
 use super::output::{Name, escaped_path};
 use super::report;
 use crate::config::Config;
+use crate::monitor::Stop;
 use crate::os::FileKind;
 use crate::os::space::FreeSpace;
 use crate::os::tree::RootDir;
@@ -24,6 +25,7 @@ use crate::tier::rescan::open_root;
 use crate::tier::run::{Job, RunStats, run};
 use crate::units::format_size;
 use serde_json::json;
+use std::cell::Cell;
 use std::path::PathBuf;
 
 /// Which parts of the job a command does.
@@ -294,7 +296,8 @@ pub fn plan(
     tell: &mut dyn FnMut(&Planned<'_>) -> Result<(), Error>,
 ) -> Result<Outcome, Error> {
     let state = context.state_read_only(config)?;
-    let mut planning = Planning { config, policy, state: &state, parts, now_ns, tell };
+    let stop = &context.stop;
+    let mut planning = Planning { config, policy, state: &state, parts, now_ns, stop, tell };
     let (mut upload, mut stub, mut settled, mut unmatched) = ((0, 0), (0, 0), 0, 0);
     for place in places {
         if place.root.last_complete_scan_ns.is_none() {
@@ -330,6 +333,7 @@ struct Planning<'a> {
     state: &'a StateDb,
     parts: Parts,
     now_ns: i64,
+    stop: &'a Stop,
     tell: &'a mut dyn FnMut(&Planned<'_>) -> Result<(), Error>,
 }
 
@@ -345,14 +349,20 @@ impl Planning<'_> {
             Planner::new(self.state, self.policy, &place.root, &root, wish, chunking, self.now_ns)?;
         let path = super::context::state_file(&self.config.state_dir);
         let entries = Entries::open(&path, place.root.id, under)?;
+        // Nobody waits for millions of files who has stopped it, or listens no more.
+        let ended = Cell::new(false);
+        let entries = entries.take_while(|_| !ended.get() && !self.stop.requested());
         let mut failed = None;
         let stats =
             planner.plan(entries, for_space, parts.upload, parts.stub, &mut |step, entry| {
-                if failed.is_none() {
-                    failed = (self.tell)(&Planned { place, step, entry, for_space }).err();
-                }
+                failed = (self.tell)(&Planned { place, step, entry, for_space }).err();
+                ended.set(failed.is_some());
             })?;
-        failed.map_or(Ok(stats), Err)
+        match failed {
+            Some(error) => Err(error),
+            None if self.stop.requested() => Err(Error::Interrupted),
+            None => Ok(stats),
+        }
     }
 }
 

@@ -8,8 +8,9 @@
 use super::error::Error;
 use super::output::escaped_path;
 use crate::os::RelPath;
-use crate::state::RootRow;
+use crate::state::{RootId, RootRow};
 use crate::tier::rescan::open_root;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::ErrorKind::NotFound;
 use std::os::unix::ffi::OsStrExt;
@@ -57,6 +58,22 @@ pub fn existing_places(roots: &[RootRow], paths: &[PathBuf]) -> Result<Vec<Place
         }
     }
     Ok(places)
+}
+
+/// Without those that lie inside another, so that nothing is counted twice.
+pub fn outermost(places: Vec<Place>) -> Vec<Place> {
+    let mut taken: HashSet<(RootId, PathBuf)> = HashSet::new();
+    let key = |place: &Place| (place.root.id, place.path.to_path(Path::new("/")));
+    let all: HashSet<_> = places.iter().map(key).collect();
+    let is_inside = |(root, path): &(RootId, PathBuf)| {
+        path.ancestors().skip(1).any(|above| all.contains(&(*root, above.to_owned())))
+    };
+    let mut outermost = places;
+    outermost.retain(|place| {
+        let key = key(place);
+        !is_inside(&key) && taken.insert(key)
+    });
+    outermost
 }
 
 fn outside(roots: &[RootRow], path: &Path) -> Error {

@@ -17,11 +17,9 @@ use crate::clock::Stopwatch;
 use crate::config::MetricsAt;
 use crate::metrics::{CONTENT_TYPE, Exposition, Kind, seconds};
 use crate::os::local_socket;
-use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,9 +56,7 @@ fn listen(at: &MetricsAt) -> io::Result<Listener> {
         MetricsAt::Unix(path) => {
             let dir = path.parent().unwrap_or(Path::new("/"));
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let listener = local_socket::listen(dir, name)?;
-            std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
-            Ok(Listener::Unix(listener))
+            local_socket::listen_to_all(dir, name).map(Listener::Unix)
         }
     }
 }

@@ -41,6 +41,19 @@ pub struct Peer {
 /// nobody listens at any more is replaced, `AddrInUse` if somebody does;
 /// `PermissionDenied` for a directory that others can write or own.
 pub fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
+    Ok(bound(dir, name)?.0)
+}
+
+/// The same, and whoever can enter the directory may connect. The directories above may
+/// be anybody's: none is looked up a second time, where a link could lead elsewhere.
+pub fn listen_to_all(dir: &Path, name: &str) -> io::Result<UnixListener> {
+    let (listener, dir) = bound(dir, name)?;
+    rustix::fs::chmodat(&dir, name, Mode::from_raw_mode(0o666), AtFlags::empty())?;
+    Ok(listener)
+}
+
+/// The socket, and its directory.
+fn bound(dir: &Path, name: &str) -> io::Result<(UnixListener, OwnedFd)> {
     match rustix::fs::mkdirat(CWD, dir, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno.into()),
@@ -54,7 +67,7 @@ pub fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
-    Ok(socket.into())
+    Ok((socket.into(), dir))
 }
 
 /// `NotFound` or `ConnectionRefused` if nobody listens there.

@@ -24,6 +24,24 @@ fn a_path_longer_than_an_address_works() {
 }
 
 #[test]
+fn who_enters_the_directory_may_connect_where_that_is_wanted() {
+    let top = tempfile::tempdir().expect("a temporary directory");
+    let dir = top.path().join("run");
+    let _listener = listen_to_all(&dir, "s").expect("listen");
+    assert_eq!(std::fs::metadata(dir.join("s")).expect("stat").mode() & 0o777, 0o666);
+    // What a link leads to is left alone, and so is what is no socket.
+    let (secret, way) = (dir.join("secret"), top.path().join("way"));
+    std::fs::write(&secret, "").expect("write");
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("chmod");
+    std::os::unix::fs::symlink(&secret, dir.join("link")).expect("a link");
+    std::os::unix::fs::symlink(&dir, &way).expect("a link");
+    for (dir, name) in [(&dir, "link"), (&dir, "secret"), (&way, "secret"), (&way, "new")] {
+        listen_to_all(dir, name).expect_err(name);
+    }
+    assert_eq!(std::fs::metadata(&secret).expect("stat").mode() & 0o777, 0o600);
+}
+
+#[test]
 fn the_peer_is_named_by_the_kernel() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let dir = dir.path().join("run");

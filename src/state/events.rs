@@ -206,7 +206,7 @@ pub(super) fn enter(conn: &Connection, root: RootId, events: &[EventRow]) -> Res
 
 /// Notes an event, with the place it is at, of every file that `rest` chooses by
 /// `file f` with its `dir d`; `?1` is the root, `?5` the inode number if one is
-/// given.
+/// given. No more of them than are remembered: a tree of millions may move at once.
 pub(super) fn note_where(
     conn: &Connection,
     root: RootId,
@@ -219,7 +219,8 @@ pub(super) fn note_where(
     let sql = format!(
         "INSERT INTO event (root_id, at_ns, ino, generation, what, actor, path)
          SELECT ?1, ?2, f.ino, f.generation, ?3, ?4,
-         CAST(iif(length(d.path) = 0, f.name, d.path || x'2f' || f.name) AS BLOB) {rest}"
+         CAST(iif(length(d.path) = 0, f.name, d.path || x'2f' || f.name) AS BLOB) {rest}
+         LIMIT {EVENTS_KEPT}"
     );
     let ino = ino.map(|ino| ino as i64);
     let mut params: Vec<&dyn ToSql> = vec![&root.0, &at_ns, &what, &actor];

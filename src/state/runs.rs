@@ -68,6 +68,11 @@ impl StateDb {
         self.runs("ORDER BY id DESC LIMIT ?1", [limit as i64])
     }
 
+    /// The latest run on a root, however long ago.
+    pub fn last_run(&self, root: RootId) -> Result<Option<RunRow>> {
+        Ok(self.runs("WHERE root_id = ?1 ORDER BY id DESC LIMIT 1", [root.0])?.pop())
+    }
+
     /// The runs that ended since then, oldest first.
     pub fn runs_since(&self, since_ns: i64) -> Result<Vec<RunRow>> {
         self.runs("WHERE finished_ns >= ?1 ORDER BY id", [since_ns])

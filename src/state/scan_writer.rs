@@ -283,7 +283,6 @@ impl ScanWriter<'_> {
 
     fn end(mut self, complete: bool, verdict: u8, now_ns: i64) -> Result<ScanChanges> {
         self.conclude(complete, now_ns)?;
-        events::trim(self.conn)?;
         let whole = self.under.as_bytes().is_empty();
         self.conn
             .execute(
@@ -312,6 +311,7 @@ impl ScanWriter<'_> {
     }
 
     fn commit(&mut self) -> Result<()> {
+        events::trim(self.conn)?;
         self.conn
             .execute(
                 "UPDATE root SET entries = entries + ?2 WHERE id = ?1",

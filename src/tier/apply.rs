@@ -20,6 +20,7 @@ use super::stubbing::Refusal;
 use super::{Error, conditions};
 use crate::chunk::Chunking;
 use crate::ids::{NodeId, StoreId};
+use crate::monitor::Stop;
 use crate::os::file_ident;
 use crate::os::stat::{FileKind, Stat, statx_fd};
 use crate::os::tree::{RootDir, is_gone};
@@ -110,13 +111,14 @@ pub fn run(
     Ok((stats, applied))
 }
 
-/// What [`run`] would do: every row is checked, nothing is changed.
+/// What [`run`] would do: every row is checked until it is stopped, nothing is changed.
 pub fn dry_run(
     state_path: &Path,
     policy: &PolicySet,
     row: &RootRow,
     now_ns: i64,
     plan: &PlanFile,
+    stop: &Stop,
     tell: &Tell<'_>,
 ) -> Result<Applied, Error> {
     let root = open_root(row)?;
@@ -126,9 +128,10 @@ pub fn dry_run(
     let (wish, chunking) = (Wish::default(), Chunking::Fixed { size_bytes: 4 << 20 });
     let planner = Planner::new(&state, policy, row, &root, wish, chunking, now_ns)?;
     let approved = Approved::new(plan, tell);
+    crate::fault::point("plan.checked");
     let state_path = state_path.to_owned();
     let look = Look { state_path, row, root: &root, planner, for_space, stage: Stage::Upload };
-    for checked in approved.checked(look)? {
+    for checked in approved.checked(look)?.take_while(|_| !stop.requested()) {
         let (line, row, _) = checked?;
         tell(line, &row, &Fate::Passed);
         approved.applied.lock().expect("no holder panics").done += 1;

@@ -231,6 +231,7 @@ impl<'p> Planner<'p> {
     ) -> Result<PlanStats, Error> {
         let mut stats = PlanStats::default();
         let mut linked = HashSet::new();
+        crate::fault::point("plan.begun");
         for row in entries {
             let row = row?;
             if row.kind != FileKind::File || (row.nlink > 1 && !linked.insert(row.ino)) {

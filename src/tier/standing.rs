@@ -3,7 +3,6 @@
 //! Three questions an administrator has: what would be lost if this server died
 //! now, why are uploaded files not stubs, and why was the rest never uploaded.
 
-use super::candidates::Entries;
 use super::plan::{Planner, state_of};
 use super::{Error, conditions};
 use crate::os::stat::FileKind;
@@ -50,9 +49,13 @@ pub const OLD_ENOUGH: &str = "old-enough";
 pub const QUIET: &str = "quiet";
 
 /// Evaluates the policy over what the last scan saw. An inode counts once.
-pub fn standing(planner: &Planner<'_>, entries: Entries) -> Result<Standing, Error> {
+pub fn standing(
+    planner: &Planner<'_>,
+    entries: impl Iterator<Item = Result<EntryRow, Error>>,
+) -> Result<Standing, Error> {
     let mut standing = Standing::default();
     let mut linked = HashSet::new();
+    crate::fault::point("standing.begun");
     for row in entries {
         let row = row?;
         if row.kind != FileKind::File || (row.nlink > 1 && !linked.insert(row.ino)) {

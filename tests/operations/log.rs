@@ -101,4 +101,9 @@ fn what_nobody_knows_and_what_never_was_managed() {
     assert!(text.contains("nothing has happened to it"), "{text}");
     sandbox.on("log", &[], &["nothing"]).exits(1).complains(&["is not known; run hsm scan"]);
     sandbox.hsm(["log", "/nowhere"]).exits(1).complains(&["is below no root"]);
+    sandbox.write("dir/b", b"x");
+    sandbox.hsm(["scan"]).succeeds();
+    for dir in ["", "dir"] {
+        sandbox.on("log", &[], &[dir]).exits(1).complains(&["is a directory", "hsm ls"]);
+    }
 }

@@ -1,6 +1,7 @@
 //! Files that commands write: what may have their names before.
 
 use crate::support::Sandbox;
+use crate::support::held::Held;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
@@ -82,4 +83,32 @@ fn metrics_and_records_do_not_share_standard_output() {
     let sandbox = Sandbox::new();
     let ran = sandbox.hsm(["status", "--metrics", "-", "--json"]);
     ran.exits(2).complains(&["both want standard output"]);
+}
+
+/// A tree of millions is read for minutes, and a part of an answer is none.
+#[test]
+fn what_only_reads_ends_at_the_first_ctrl_c_and_names_no_half_file() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", b"1");
+    sandbox.hsm(["scan"]).succeeds();
+    let dir = sandbox.path("home/out");
+    fs::create_dir(&dir).expect("a directory");
+    let (plan, part) = (sandbox.path("plan"), dir.join("part"));
+    let [plan, part] = [&plan, &part].map(|path| path.to_str().expect("UTF-8"));
+    sandbox.hsm(["plan", "-o", plan]).succeeds();
+    let table: [(&str, &[&str]); 6] = [
+        ("plan.begun", &["plan"]),
+        ("plan.begun", &["plan", "-o", part]),
+        ("plan.begun", &["tier", "--dry-run"]),
+        ("plan.checked", &["apply", "--dry-run", plan]),
+        ("standing.begun", &["status"]),
+        ("standing.begun", &["status", "--metrics", part]),
+    ];
+    for (point, args) in table {
+        let held = Held::at(&sandbox, point, args);
+        held.signal(rustix::process::Signal::INT);
+        let ran = held.finish().exits(130);
+        assert_eq!(ran.stdout(), "", "{args:?}");
+        assert_eq!(fs::read_dir(&dir).expect("readable").count(), 0, "{args:?}");
+    }
 }

@@ -318,6 +318,17 @@ fn a_file_that_is_open_is_left_and_named_with_the_reason() {
     assert_eq!(state(&sandbox, "b"), "uploaded");
 }
 
+#[test]
+fn what_is_named_twice_is_planned_once() {
+    let sandbox = planned();
+    for names in [&["", "dir", "", "a"][..], &["dir", "dir/c", "a", "b", "dir/d", "a"]] {
+        let ran = sandbox.on("plan", &["--json"], names).succeeds();
+        assert_eq!(ran.summary()["upload_files"], 4, "{names:?}");
+    }
+    let ran = sandbox.on("plan", &["--json"], &["dir/c", "dir/d", "dir/c"]).succeeds();
+    assert_eq!(ran.summary()["upload_files"], 2);
+}
+
 /// Two plans that somebody put into one file.
 #[test]
 fn a_row_that_is_there_twice_is_done_once() {

@@ -183,6 +183,19 @@ fn a_forecast_needs_two_runs_and_a_day() {
     assert!(root(&sandbox)["forecast"].is_object());
 }
 
+/// An alert on a timer that died must not fall silent after a month.
+#[test]
+fn a_run_of_long_ago_is_still_the_last_one() {
+    let sandbox = fixed();
+    sandbox.hsm(["scan"]).succeeds();
+    remember(&sandbox, &[(300, 0, 0), (200, 0, 0)]);
+    let text = sandbox.hsm(["status", "--metrics", "-"]).succeeds().stdout();
+    let line = text.lines().find(|line| line.starts_with("hsm_root_last_run_timestamp_seconds{"));
+    let seconds = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    let want = (NOW_NS - 200 * DAY_NS) as f64 / 1e9;
+    assert!(seconds.is_some_and(|seconds| (seconds - want).abs() < 1.0), "{want}\n{text}");
+}
+
 #[test]
 fn what_runs_freed_is_no_growth() {
     let sandbox = fixed();

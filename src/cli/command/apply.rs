@@ -150,8 +150,12 @@ impl Applying<'_> {
             let ends = Ends::new(&context.out, &context.progress, &row.path);
             let tell = |line: u64, row: &Row, fate: &Fate<'_>| ends.tell(line, row, fate);
             let now_ns = context.now_ns();
-            let applied = apply::dry_run(&state_path, self.policy, row, now_ns, self.plan, &tell)?;
+            let (policy, stop) = (self.policy, &context.stop);
+            let applied = apply::dry_run(&state_path, policy, row, now_ns, self.plan, stop, &tell)?;
             ends.shown()?;
+            if stop.requested() {
+                return Err(Error::Interrupted);
+            }
             totals.add(&RunStats::default(), &applied, &ends);
         }
         context.out.remark(format!(

@@ -10,7 +10,7 @@ use crate::cli::output::{Name, escaped, escaped_path};
 use crate::cli::programs;
 use crate::cli::table::{Align, Table};
 use crate::ids::FileIdent;
-use crate::os::RelPath;
+use crate::os::{FileKind, RelPath};
 use crate::state::{EntryRow, Happening, RecallLogRow, RunRow, StateDb, what};
 use crate::tier;
 use crate::units::{format_size, format_time};
@@ -64,6 +64,11 @@ fn tell(
     let (root, path) = (place.root.id, place.path.to_path(&place.root.path));
     let now = state.entry_at(root, &place.path)?;
     let happenings = state.happenings(root, &place.path)?;
+    let is_dir = now.as_ref().is_some_and(|entry| entry.kind == FileKind::Dir);
+    if (is_dir || place.path.is_root()) && happenings.is_empty() {
+        let what = format!("{} is a directory", escaped_path(&path));
+        return Err(Error::refused(what, "hsm ls, and hsm log of a file in it"));
+    }
     if now.is_none() && happenings.is_empty() {
         return Err(tier::Error::NotScanned { path }.into());
     }

@@ -67,7 +67,7 @@ pub fn run(context: &Context, args: &PlanArgs) -> Result<Outcome, Error> {
     let config = context.config()?;
     let policy = context.policy(&config, &args.policy)?;
     let state = context.state_read_only(&config)?;
-    let places = locate::places(&state.roots()?, &args.paths)?;
+    let places = locate::outermost(locate::places(&state.roots()?, &args.paths)?);
     // As the policy would do it: naming a path narrows the plan, it waives nothing.
     let parts = Parts { command: "plan", scan: true, upload: true, stub: true };
     let Some(output) = &args.output else {

@@ -141,7 +141,7 @@ impl Lines<'_> {
             self.say(
                 "unprotected",
                 &format!(
-                    "{} have no copy yet, the oldest changed {} ago; one waits since {}",
+                    "{} have no copy yet, the oldest changed {} ago; one has waited {}",
                     amount(&wanted.unprotected),
                     since(oldest_ns, self.at_ns),
                     since(since_ns, self.at_ns)

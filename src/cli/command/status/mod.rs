@@ -71,7 +71,13 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<Outcome, Error> {
     let policy = context.policy(&config, &PolicyFiles { files: vec![] })?;
     // Tells what is missing, if anything is.
     drop(context.state_read_only(&config)?);
-    let sources = Sources { config, policy, clock: context.clock, runs: args.runs };
+    let sources = Sources {
+        config,
+        policy,
+        clock: context.clock,
+        runs: args.runs,
+        stop: context.stop.clone(),
+    };
     if args.watch {
         return watch::run(context, &sources);
     }

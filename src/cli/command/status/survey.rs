@@ -10,6 +10,7 @@ use crate::cli::error::Error;
 use crate::cli::opened::chunking;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::monitor::Stop;
 use crate::os::FsIdentity;
 use crate::os::RootDir;
 use crate::os::space::FreeSpace;
@@ -33,6 +34,7 @@ pub struct Sources {
     pub clock: Clock,
     /// Latest runs to show.
     pub runs: usize,
+    pub stop: Stop,
 }
 
 /// How the server stands.
@@ -135,7 +137,6 @@ impl Surveyor<'_> {
         let same = opened.filter(|dir| dir.identity().to_string() == row.identity);
         let week_ns = self.at_ns.saturating_sub(WEEK_NS);
         let begun = self.month.partition_point(|run| run.row.finished_ns < week_ns);
-        let of_root = |run: &&Run| run.row.root == Some(row.id);
         Ok(RootSurvey {
             row: row.clone(),
             states,
@@ -147,7 +148,7 @@ impl Surveyor<'_> {
             forecast: space.as_ref().filter(|_| same.is_some()).and_then(|s| self.ahead(row, s)),
             space,
             week: Week::of(&self.month[begun..], row.id),
-            last_run: self.month.iter().rev().find(of_root).cloned(),
+            last_run: self.state.last_run(row.id)?.map(Run::of),
         })
     }
 
@@ -157,7 +158,9 @@ impl Surveyor<'_> {
         let (wish, chunking) = (Wish::default(), chunking(config));
         let planner = Planner::new(self.state, policy, row, root, wish, chunking, self.at_ns)?;
         let entries = Entries::open(&state_file(&config.state_dir), row.id, None)?;
-        Ok(standing(&planner, entries)?)
+        let stop = &self.sources.stop;
+        let found = standing(&planner, entries.take_while(|_| !stop.requested()))?;
+        if stop.requested() { Err(Error::Interrupted) } else { Ok(found) }
     }
 
     fn ahead(&self, row: &RootRow, space: &FreeSpace) -> Option<Forecast> {
