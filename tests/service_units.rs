@@ -143,7 +143,7 @@ fn runs_of_timers_keep_in_the_background() {
             assert!(run.1.ends_with(" %f"), "{service}: {}", run.1);
         }
     }
-    assert_eq!(timers, 6);
+    assert_eq!(timers, 7);
 }
 
 /// The program need not be installed where the test runs. A systemd before 254

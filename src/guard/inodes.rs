@@ -174,9 +174,7 @@ impl Inodes {
 
     /// Programs that waited when the guard before this one died.
     pub fn admit_inherited(&self, inode: Inode, handle: Handle, pending: Pending) {
-        let mut waiter = Waiter::new(pending, now_ms(self.clock));
-        // It was looked at when it came; its process cannot be asked again.
-        waiter.vetted = true;
+        let waiter = Waiter::new(pending, now_ms(self.clock));
         let mut table = self.lock();
         match table.entry(inode) {
             Place::Occupied(mut entry) => entry.get_mut().waiters.push(waiter),
@@ -410,6 +408,23 @@ mod tests {
         fn comes(&self) {
             self.inodes.admit_inherited(INODE, self.handle, self.program());
         }
+
+        /// One who may have the file recalled.
+        fn comes_vetted(&self) {
+            self.comes();
+            let mut table = self.inodes.lock();
+            let entry = table.get_mut(&INODE).expect("somebody waits");
+            entry.waiters.last_mut().expect("who just came").vetted = true;
+        }
+    }
+
+    #[test]
+    fn who_waited_for_the_guard_before_is_looked_at_again() {
+        let bench = Bench::new();
+        bench.comes();
+        assert!(!bench.inodes.is_paid(INODE));
+        assert_eq!(bench.calls.try_recv(), Ok(INODE));
+        assert_eq!(bench.inodes.unvetted(INODE).len(), 1);
     }
 
     #[test]
@@ -434,13 +449,13 @@ mod tests {
     #[test]
     fn programs_that_wait_for_one_file_cause_one_recall() {
         let bench = Bench::new();
-        bench.comes();
-        bench.comes();
+        bench.comes_vetted();
+        bench.comes_vetted();
         assert_eq!(bench.calls.try_iter().count(), 1);
         assert!(bench.inodes.vetted(INODE, bench.inodes.unvetted(INODE)));
         let task = bench.inodes.begin(INODE).expect("queued");
         assert!(bench.inodes.begin(INODE).is_none(), "taken up once");
-        bench.comes();
+        bench.comes_vetted();
         assert!(task.job.is_running());
         assert_eq!(bench.inodes.finish(INODE).len(), 3, "also who came late");
         assert_eq!(bench.inodes.waiting(), 0);
@@ -451,11 +466,11 @@ mod tests {
         let bench = Bench::new();
         bench.seclude();
         assert!(bench.inodes.close(INODE));
-        bench.comes();
+        bench.comes_vetted();
         assert_eq!(bench.calls.try_iter().count(), 0);
         bench.inodes.leave(INODE);
         assert_eq!(bench.calls.try_iter().collect::<Vec<_>>(), [INODE]);
-        assert!(bench.inodes.vetted(INODE, vec![]), "it was looked at by the guard before");
+        assert!(bench.inodes.vetted(INODE, vec![]), "it was looked at before");
         assert!(bench.inodes.begin(INODE).is_some());
     }
 
@@ -463,7 +478,6 @@ mod tests {
     fn an_inode_for_which_nobody_may_recall_leaves_the_table() {
         let bench = Bench::new();
         bench.comes();
-        bench.inodes.lock().get_mut(&INODE).expect("queued").waiters[0].vetted = false;
         assert_eq!(bench.inodes.unvetted(INODE).len(), 1);
         assert!(!bench.inodes.vetted(INODE, vec![]));
         assert!(bench.seclude(), "it is free");
@@ -472,7 +486,7 @@ mod tests {
     #[test]
     fn a_recall_that_nobody_waits_for_any_more_is_not_begun() {
         let bench = Bench::new();
-        bench.comes();
+        bench.comes_vetted();
         assert!(bench.inodes.vetted(INODE, vec![]), "a worker is to have it");
         assert_eq!(bench.inodes.take_overdue(|_, _| true).len(), 1);
         assert!(bench.inodes.begin(INODE).is_none());
@@ -482,11 +496,10 @@ mod tests {
     #[test]
     fn who_comes_after_all_others_were_denied_is_looked_at_first() {
         let bench = Bench::new();
-        bench.comes();
+        bench.comes_vetted();
         bench.inodes.vetted(INODE, vec![]);
         bench.inodes.take_overdue(|_, _| true);
         bench.comes();
-        bench.inodes.lock().get_mut(&INODE).expect("queued").waiters[0].vetted = false;
         assert_eq!(bench.calls.try_iter().count(), 1);
         assert!(bench.inodes.begin(INODE).is_none());
         assert_eq!(bench.calls.try_iter().collect::<Vec<_>>(), [INODE]);
@@ -496,7 +509,7 @@ mod tests {
     #[test]
     fn a_recall_that_nobody_waits_for_any_more_is_stopped() {
         let bench = Bench::new();
-        bench.comes();
+        bench.comes_vetted();
         let task = {
             bench.inodes.vetted(INODE, vec![]);
             bench.inodes.begin(INODE).expect("queued")

@@ -49,6 +49,9 @@ impl Porter {
     fn vet(&self, mut waiter: Waiter, paid: bool) -> Option<Waiter> {
         let program = look(&waiter)?;
         let file = waiter.pending.file();
+        // The guard before may have let it wait before it asked whether it may; what it
+        // had admitted is not lost to a budget now.
+        let paid = paid || file.is_none();
         let bytes = file.and_then(|file| file.metadata().ok()).map_or(0, |found| found.len());
         let now_ns = self.clock.now_ns();
         let verdict = {
@@ -94,8 +97,13 @@ impl Porter {
 /// cannot be looked at for another reason is one that nothing is known of.
 fn look(waiter: &Waiter) -> Option<Program> {
     let pid = waiter.pending.pid();
-    let Some(pidfd) = waiter.pending.pidfd() else { return Some(unknown(pid)) };
-    match ProcessFacts::of(pid, pidfd) {
+    let facts = match waiter.pending.pidfd() {
+        Some(pidfd) => ProcessFacts::of(pid, pidfd),
+        // Its number is its own for as long as it waits.
+        None if pid > 0 => ProcessFacts::by_number(pid),
+        None => return Some(unknown(pid)),
+    };
+    match facts {
         Ok(facts) => Some(Program { pid, uid: facts.uid, exe: facts.exe, cgroup: facts.cgroup }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(_) => Some(unknown(pid)),
@@ -104,4 +112,35 @@ fn look(waiter: &Waiter) -> Option<Program> {
 
 fn unknown(pid: i32) -> Program {
     Program { pid, uid: u32::MAX, exe: None, cgroup: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::fanotify::{Group, Pending};
+    use std::fs::File;
+    use std::process::Command;
+
+    /// As a guard finds it that takes over: a number of an event and of a process.
+    fn inherited(pid: i32) -> Waiter {
+        let file = File::open("/dev/null").expect("open");
+        let group = Arc::new(Group::from_fd(file.into()));
+        Waiter::new(Pending::inherited(&group, 1, pid), 0)
+    }
+
+    #[test]
+    fn a_program_that_waited_for_the_guard_before_is_known_by_its_number() {
+        let own = std::process::id().cast_signed();
+        let found = look(&inherited(own)).expect("it lives");
+        assert_eq!((found.pid, found.exe), (own, std::env::current_exe().ok()));
+        let mut child = Command::new("true").spawn().expect("started");
+        let ended = child.id().cast_signed();
+        child.wait().expect("ended");
+        assert!(look(&inherited(ended)).is_none(), "nobody to be answered");
+        assert_eq!(
+            look(&inherited(0)),
+            Some(unknown(0)),
+            "of a container, or a thread of the kernel"
+        );
+    }
 }

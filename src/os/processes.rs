@@ -6,8 +6,10 @@
 //! still lives. If it does, what was read was about it.
 
 use super::wait::readable;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +40,17 @@ impl ProcessFacts {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended"));
         }
         found
+    }
+
+    /// Of whatever process has this number now.
+    pub fn by_number(pid: i32) -> io::Result<Self> {
+        let ended = || io::Error::new(io::ErrorKind::NotFound, "the process has ended");
+        let named = Pid::from_raw(pid).ok_or_else(ended)?;
+        match pidfd_open(named, PidfdFlags::empty()) {
+            Ok(pidfd) => Self::of(pid, pidfd.as_fd()),
+            Err(Errno::SRCH) => Err(ended()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
