@@ -5,6 +5,8 @@
 
 #[path = "../../../src/chunk/mod.rs"]
 pub mod chunk;
+#[path = "../../../src/classes.rs"]
+pub mod classes;
 #[path = "../../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../../src/document/mod.rs"]
