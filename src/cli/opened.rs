@@ -171,25 +171,25 @@ pub fn with_store<T>(
     place: StorePlace<'_>,
     work: impl FnOnce(&dyn Store, &Protection, StoreId) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let configured = context.config().ok();
-    let is = |url: &str| url == place.url;
-    let first = configured.as_ref().filter(|config| is(&config.store.url));
-    let also = configured.as_ref().filter(|config| {
-        first.is_none() && { config.second_store.as_ref().is_some_and(|section| is(&section.url)) }
+    let configured = context.config().ok().and_then(|config| {
+        let options = match &config.second_store {
+            _ if config.store.url == place.url => context.store_options(&config.store),
+            Some(second) if second.url == place.url => second::options(second, &context.stop),
+            _ => return None,
+        };
+        Some((options, config.encryption))
     });
-    let mut options = match (first, also.and_then(|config| config.second_store.as_ref())) {
-        (Some(config), _) => context.store_options(&config.store),
-        (None, Some(section)) => second::options(section, &context.stop),
-        (None, None) => StoreOptions { stop: context.stop.clone(), ..StoreOptions::new(place.url) },
-    };
+    let (mut options, encryption) = configured.unwrap_or_else(|| {
+        let stop = context.stop.clone();
+        (StoreOptions { stop, ..StoreOptions::new(place.url) }, None)
+    });
     options.endpoint = place.endpoint.map(str::to_owned).or(options.endpoint);
     options.region = place.region.map(str::to_owned).or(options.region);
     options.path_style = place.path_style.then_some(true).or(options.path_style);
     let store = store::open(&options)?;
     let descriptor = descriptor(&*store)?;
     // Who has the key of this store knows that it is encrypted, whatever it says.
-    let section = first.or(also).and_then(|config| config.encryption.as_ref());
-    let key = place.key.or(section.map(|section| section.key_file.as_path()));
+    let key = place.key.or(encryption.as_ref().map(|section| section.key_file.as_path()));
     let master = key.map(key_file::read).transpose()?;
     let protection = descriptor.protection(master.as_ref())?;
     work(&*store, &protection, descriptor.store_id)

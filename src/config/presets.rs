@@ -48,8 +48,8 @@ impl GuardPreset {
     }
 }
 
-/// Every preset. Backups are told `EBUSY`, which their logs show as a file that was
-/// left out for now; who has no business with old files is told `EPERM`.
+/// Every preset. Backups are told `EBUSY`, so that their logs name the file as one that
+/// this backup passed over; who has no business with old files is told `EPERM`.
 pub const PRESETS: &[GuardPreset] = &[
     GuardPreset {
         name: "restic",
