@@ -2,39 +2,17 @@
 //! gains nothing outside it.
 
 use super::scene::{lose, no_litter, restore, restored, text};
-use super::segments::forge;
+use super::segments::{bare, forge};
 use crate::support::held::Held;
 use crate::support::trees::noise;
 use crate::support::{Sandbox, needs_root};
-use hsm::manifest::{Content, FileRecord, Name, Record};
+use hsm::manifest::{FileRecord, Name, Record};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 fn record(root: &str, path: &str, kind: char) -> FileRecord {
-    let name = |text: &str| Name::from_bytes(text.as_bytes());
-    let empty = Content { size_bytes: 0, pieces: vec![] };
-    FileRecord {
-        root: name(root),
-        path: name(path),
-        kind,
-        mode: 0o4777,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        mtime_ns: 1,
-        ctime_ns: 1,
-        ino: 1,
-        generation: 1,
-        nlink: 1,
-        size_bytes: 0,
-        xattrs: vec![],
-        target: None,
-        link: None,
-        rdev: None,
-        content: (kind == 'f').then(|| empty.id()),
-        pieces: vec![],
-        chunking: None,
-    }
+    FileRecord { mode: 0o4777, ..bare(root, path.as_bytes(), kind) }
 }
 
 fn link(root: &str, path: &str, target: &Path) -> Record {

@@ -4,8 +4,8 @@
 use crate::support::Sandbox;
 use hsm::chunk::Protection;
 use hsm::manifest::{
-    Collected, Collection, Record, SegmentHeader, StoreDescriptor, decode_segment, encode_segment,
-    keys, segment_hash,
+    Collected, Collection, Content, FileRecord, Name, Record, SegmentHeader, StoreDescriptor,
+    decode_segment, encode_segment, keys, segment_hash,
 };
 use hsm::units::parse_time;
 use std::fs;
@@ -144,4 +144,30 @@ pub fn forge(sandbox: &Sandbox, records: Vec<Record>) {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
+}
+
+/// Something empty and unremarkable of this process's user.
+pub fn bare(root: &str, path: &[u8], kind: char) -> FileRecord {
+    let empty = Content { size_bytes: 0, pieces: vec![] };
+    FileRecord {
+        root: Name::from_bytes(root.as_bytes()),
+        path: Name::from_bytes(path),
+        kind,
+        mode: 0o644,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime_ns: 1,
+        ctime_ns: 1,
+        ino: 1,
+        generation: 1,
+        nlink: 1,
+        size_bytes: 0,
+        xattrs: vec![],
+        target: None,
+        link: None,
+        rdev: None,
+        content: (kind == 'f').then(|| empty.id()),
+        pieces: vec![],
+        chunking: None,
+    }
 }

@@ -3,7 +3,7 @@
 
 use super::ordinary::USER;
 use crate::scene::{lose, restore_command};
-use crate::segments::forge;
+use crate::segments::{bare, forge};
 use crate::support::running::PATIENCE;
 use crate::support::trees::noise;
 use crate::support::{Ran, Sandbox, as_nobody, needs_root};
@@ -11,8 +11,8 @@ use hsm::chunk::Protection;
 use hsm::chunk::{ChunkSlot, Codec};
 use hsm::ids::{ChunkId, PackId};
 use hsm::manifest::{
-    Content, FileRecord, Name, PackRecord, Piece, Record, SegmentHeader, decode_segment,
-    encode_segment, segment_hash,
+    Content, FileRecord, PackRecord, Piece, Record, SegmentHeader, decode_segment, encode_segment,
+    segment_hash,
 };
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -21,28 +21,7 @@ use std::process::Command;
 const ROOT: &str = "/srv/data";
 
 fn record(path: &[u8], kind: char) -> FileRecord {
-    let empty = Content { size_bytes: 0, pieces: vec![] };
-    FileRecord {
-        root: Name::from_bytes(ROOT.as_bytes()),
-        path: Name::from_bytes(path),
-        kind,
-        mode: 0o644,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        mtime_ns: 1,
-        ctime_ns: 1,
-        ino: 1,
-        generation: 1,
-        nlink: 1,
-        size_bytes: 0,
-        xattrs: vec![],
-        target: None,
-        link: None,
-        rdev: None,
-        content: (kind == 'f').then(|| empty.id()),
-        pieces: vec![],
-        chunking: None,
-    }
+    bare(ROOT, path, kind)
 }
 
 fn file(path: &str, pieces: Vec<Piece>) -> Record {
